@@ -1,0 +1,10 @@
+"""What okulo-reid offers to a catalogue; importing this imports no torch."""
+
+from okulo_core.hookspecs import Component, hookimpl
+
+__all__ = ["okulo_components"]
+
+
+@hookimpl
+def okulo_components() -> list[Component]:
+    return []
