@@ -1,7 +1,7 @@
 """Install each wheel alone into an empty environment and import it.
 
-Siblings come from the folder of built wheels, everything else from the index. uv hard-links what it has
-fetched once, so ten environments cost the time of one.
+Siblings come from the folder of built wheels, everything else from the index. uv hard-links what it
+has fetched once, so ten environments cost the time of one.
 """
 
 import subprocess
