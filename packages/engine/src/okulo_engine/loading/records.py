@@ -1,0 +1,34 @@
+"""A part of a dataset, and which part training uses."""
+
+from collections.abc import Sequence
+
+from okulo_core.data import Dataset, DatasetInfo, ImageRecord
+
+__all__ = ["Subset", "annotated_indices"]
+
+
+class Subset:
+    """The records of a dataset at given indices, in that order."""
+
+    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+        self._dataset = dataset
+        self._indices = indices
+
+    @property
+    def info(self) -> DatasetInfo:
+        return self._dataset.info
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> ImageRecord:
+        return self._dataset[self._indices[index]]
+
+
+def annotated_indices(dataset: Dataset) -> list[int]:
+    """Indices of the records with at least one annotation that is not a crowd."""
+    return [
+        index
+        for index in range(len(dataset))
+        if any(not annotation.iscrowd for annotation in dataset[index].annotations)
+    ]
