@@ -7,4 +7,17 @@ __all__ = ["okulo_components"]
 
 @hookimpl
 def okulo_components() -> list[Component]:
-    return []
+    return [
+        Component(
+            kind="evaluator",
+            name="coco",
+            config="okulo_evaluation.coco_evaluator:CocoEvaluatorConfig",
+            summary="COCO average precision of boxes, masks and keypoints",
+        ),
+        Component(
+            kind="visualizer",
+            name="instances",
+            config="okulo_evaluation.visualizer:InstanceVisualizerConfig",
+            summary="Draws boxes, masks, keypoints and labels on images",
+        ),
+    ]

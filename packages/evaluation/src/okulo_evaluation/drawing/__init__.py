@@ -1,0 +1,1 @@
+"""What the visualizer draws with: colours, text, label places, masks, boxes, keypoints."""
