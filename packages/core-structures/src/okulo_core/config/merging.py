@@ -1,0 +1,88 @@
+"""Laying plain data over plain data: base files, and dotted overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import yaml
+
+from okulo_core.config.text import parse_yaml
+from okulo_core.errors import ConfigError
+
+__all__ = ["Edits", "merge", "override"]
+
+
+class Edits(dict[str, Any]):
+    """Changes to single items of a default list or dictionary; only overrides make one."""
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay ``over`` on ``base``: mappings merge, anything else replaces.
+
+    A mapping whose ``type`` differs describes another component, and so replaces too.
+    """
+    if "type" in base and "type" in over and base["type"] != over["type"]:
+        return deepcopy(dict(over))
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = type(below)(merge(below, value))  # type: ignore[call-arg]
+        else:
+            merged[key] = deepcopy(value)
+    return merged
+
+
+def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Apply ``a.b.0.c=value`` in order; a value is read as YAML, and no value is null.
+
+    Raises:
+        ConfigError: An assignment has no ``=``, a value is no YAML, or a path leads through a
+            value that is no mapping or list, or past the end of a list.
+    """
+    changed = deepcopy(dict(data))
+    problems = []
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        keys = path.strip().split(".")
+        try:
+            if not equals or not all(keys):
+                raise ValueError("expected PATH=VALUE, such as model.backbone.depth=101")
+            changed = _assigned(changed, keys, parse_yaml(text), ())
+        except yaml.YAMLError as error:
+            problems.append(f"{assignment}: the value is no YAML: {' '.join(str(error).split())}")
+        except ValueError as error:
+            problems.append(f"{assignment}: {error}")
+    if problems:
+        raise ConfigError(problems, "override")
+    return changed
+
+
+def _assigned(node: Any, keys: Sequence[str], value: Any, path: tuple[str, ...]) -> Any:
+    """``node`` with the place that ``keys`` lead to replaced by ``value``."""
+    if not keys:
+        if isinstance(node, Mapping) and isinstance(value, Mapping):
+            return merge(node, value)
+        return value
+    key, rest = keys[0], keys[1:]
+    if isinstance(node, list):
+        index = _index(key, len(node), ".".join(path))
+        item = _assigned(node[index], rest, value, (*path, key))
+        return [*node[:index], item, *node[index + 1 :]]
+    if node is None:
+        node = Edits()
+    if not isinstance(node, Mapping):
+        raise ValueError(f"{'.'.join(path)} is {node!r}, neither a mapping nor a list")
+    if key == "type" and not rest and node.get("type", value) != value:
+        return {"type": value}  # another component starts from its own defaults
+    return type(node)({**node, key: _assigned(node.get(key), rest, value, (*path, key))})  # type: ignore[call-arg]
+
+
+def _index(key: str, length: int, path: str) -> int:
+    if not key.isdecimal():
+        raise ValueError(f"{path} is a list of {length} items; expected an index, got {key!r}")
+    if int(key) >= length:
+        raise ValueError(f"{path} has {length} items, so there is no index {key}; the first is 0")
+    return int(key)

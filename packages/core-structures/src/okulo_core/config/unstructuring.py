@@ -1,0 +1,74 @@
+"""Configurations to plain data, which structures back to an equal configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+import attrs
+
+from okulo_core.catalog import Catalog
+from okulo_core.config.fields import config_fields, kind_of
+from okulo_core.config.structuring import enum_text, version_of
+from okulo_core.errors import ConfigError
+
+__all__ = ["unstructure", "unstructure_part"]
+
+
+def unstructure(config: Any, catalog: Catalog) -> dict[str, Any]:
+    """State a configuration in full as dictionaries, lists and scalars.
+
+    Each component carries its ``type``, and what has changed its shape since the first version
+    carries ``version``.
+
+    Raises:
+        ConfigError: A value is of a type that files cannot state.
+        ComponentError: A component is not in the catalogue.
+    """
+    return _config(config, catalog, "")
+
+
+def unstructure_part(config: Any, kind: str, catalog: Catalog) -> dict[str, Any]:
+    """State the configuration of one component, with its ``type``.
+
+    Raises:
+        ConfigError, ComponentError: As :func:`unstructure`.
+    """
+    return _part(config, kind, catalog, "")
+
+
+def _config(config: Any, catalog: Catalog, path: str) -> dict[str, Any]:
+    cls = type(config)
+    data: dict[str, Any] = {}
+    if version_of(cls) > 1:
+        data["version"] = version_of(cls)
+    for name, attribute in config_fields(cls).items():
+        here = f"{path}.{name}".lstrip(".")
+        value = getattr(config, attribute.name)
+        data[name] = _value(value, kind_of(attribute), catalog, here)
+    return data
+
+
+def _part(config: Any, kind: str, catalog: Catalog, path: str) -> dict[str, Any]:
+    return {"type": catalog.name_of(kind, config), **_config(config, catalog, path)}
+
+
+def _value(value: Any, kind: str, catalog: Catalog, path: str) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _value(v, kind, catalog, f"{path}.{k}") for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_value(v, kind, catalog, f"{path}.{i}") for i, v in enumerate(value)]
+    if attrs.has(type(value)):
+        return _part(value, kind, catalog, path) if kind else _config(value, catalog, path)
+    if isinstance(value, Enum):
+        return enum_text(value)
+    if isinstance(value, PurePath):
+        return str(value)
+    if value is None or isinstance(value, bool):
+        return value
+    for scalar in (int, float, str):  # a subclass, such as a NumPy float, becomes the plain type
+        if isinstance(value, scalar):
+            return scalar(value)
+    raise ConfigError(f"{path}: a value of type {type(value).__name__} cannot be stated in a file")

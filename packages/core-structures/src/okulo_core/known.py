@@ -1,0 +1,35 @@
+"""Which package of Okulo provides which component, so that a message can name one not installed.
+
+Only messages use this: components come from plugins, and a test compares the two.
+"""
+
+__all__ = ["PROVIDERS"]
+
+_NAMES = {
+    "okulo-coco": {"dataset": ("coco",)},
+    "okulo-engine": {
+        "logger": ("console", "jsonl", "tensorboard"),
+        "optimizer": ("adamw", "sgd"),
+        "sampler": ("training",),
+        "schedule": ("cosine", "multistep"),
+    },
+    "okulo-evaluation": {"evaluator": ("coco",), "visualizer": ("instances",)},
+    "okulo-modeling": {
+        "backbone": ("fpn", "resnet"),
+        "model": ("faster_rcnn",),
+        "proposal_generator": ("rpn",),
+        "roi_heads": ("standard_roi_heads",),
+    },
+    "okulo-shapes": {"dataset": ("shapes",)},
+    "okulo-transforms": {
+        "augmentation": ("random_flip", "resize_shortest_edge"),
+        "mapper": ("detection",),
+    },
+}
+
+PROVIDERS: dict[tuple[str, str], str] = {
+    (kind, name): distribution
+    for distribution, kinds in _NAMES.items()
+    for kind, names in kinds.items()
+    for name in names
+}
