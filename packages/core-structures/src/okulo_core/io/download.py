@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
-
 from okulo_core.errors import DataError, MissingFileError
 from okulo_core.io.files import filesystem
 from okulo_core.io.paths import is_url, resolve
@@ -64,6 +62,9 @@ def local_path(
     url = resolve(path)
     if not is_url(url):
         return _existing(Path(url), sha256)
+    # Not needed, and not loaded, by the many who only open local files.
+    from filelock import FileLock
+
     target = cache_dir(cache) / _cached_name(url)
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
