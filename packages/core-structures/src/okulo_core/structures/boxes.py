@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -22,22 +22,25 @@ class Boxes:
         tensor: float32 (N, 4): x0, y0, x1, y1.
     """
 
+    _COLUMNS: ClassVar[int] = 4
+
     def __init__(self, tensor: Tensor | Any) -> None:
-        """Take (N, 4) boxes.
+        """Take the numbers of N boxes.
 
         Args:
             tensor: A tensor, kept on its device and cast to float32 (shared where it is float32
                 already), or anything ``torch.as_tensor`` takes. No numbers at all, in whatever
-                shape, are (0, 4).
+                shape, are no boxes.
         """
         if not isinstance(tensor, Tensor):
             tensor = torch.as_tensor(tensor, dtype=torch.float32, device="cpu")
         tensor = tensor.to(torch.float32)
         if tensor.numel() == 0:
-            tensor = tensor.reshape(-1)[:0].reshape(0, 4)
-        if tensor.ndim != 2 or tensor.shape[1] != 4:
+            tensor = tensor.reshape(0, self._COLUMNS)
+        if tensor.ndim != 2 or tensor.shape[1] != self._COLUMNS:
             raise ValueError(
-                f"Boxes need shape (N, 4), got {tuple(tensor.shape)}; one box is [[x0, y0, x1, y1]]"
+                f"{type(self).__name__} need shape (N, {self._COLUMNS}), "
+                f"got {tuple(tensor.shape)}; one box is a matrix of one row"
             )
         self.tensor = tensor
 
@@ -49,37 +52,38 @@ class Boxes:
         return self.tensor.shape[0]
 
     def __repr__(self) -> str:
-        return f"Boxes({self.tensor})"
+        return f"{type(self).__name__}({self.tensor})"
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Yield each box as a tensor of shape (4,)."""
+        """Yield the numbers of each box, a vector."""
         yield from self.tensor
 
-    def __getitem__(self, item: int | slice | Tensor) -> Boxes:
+    def __getitem__(self, item: int | slice | Tensor) -> Self:
         """Select boxes by an int (one row), a slice, a bool mask (N,) or a vector of indices.
 
         The result may share memory with this object, as indexing a tensor does.
         """
-        if isinstance(item, int):
-            return Boxes(self.tensor[item].reshape(1, 4))
         selected = self.tensor[item]
-        if selected.ndim != 2 or selected.shape[1] != 4:
+        if isinstance(item, int):
+            selected = selected[None]
+        if selected.ndim != 2 or selected.shape[1] != self._COLUMNS:
             raise ValueError(
-                f"indexing Boxes must give shape (K, 4), got {tuple(selected.shape)} from {item!r}"
+                f"indexing {type(self).__name__} must give shape (K, {self._COLUMNS}), "
+                f"got {tuple(selected.shape)} from {item!r}"
             )
-        return Boxes(selected)
+        return type(self)(selected)
 
-    def clone(self) -> Boxes:
-        return Boxes(self.tensor.clone())
+    def clone(self) -> Self:
+        return type(self)(self.tensor.clone())
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Boxes:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Move to a device; the dtype stays float32."""
-        return Boxes(self.tensor.to(device=device, non_blocking=non_blocking))
+        return type(self)(self.tensor.to(device=device, non_blocking=non_blocking))
 
     def area(self) -> Tensor:
         """Area in square pixels, (N,); negative for a box with one side inverted."""
-        sides = self.tensor[:, 2:] - self.tensor[:, :2]
-        return sides[:, 0] * sides[:, 1]
+        width, height = (self.tensor[:, 2:] - self.tensor[:, :2]).unbind(dim=1)
+        return width * height
 
     def clip(self, box_size: tuple[int, int]) -> None:
         """Cut to an image, in place: x to [0, width], y to [0, height].
@@ -90,25 +94,13 @@ class Boxes:
             box_size: Height and width.
 
         Raises:
-            ValueError: A coordinate is NaN or infinite.
+            ValueError: A coordinate is NaN or infinite (not looked for in compiled code).
         """
-        if not torch.compiler.is_compiling() and not torch.isfinite(self.tensor).all():
-            bad = (~torch.isfinite(self.tensor).all(dim=1)).nonzero()[:, 0]
-            raise ValueError(
-                f"expected finite boxes, got NaN or infinity in {len(bad)} of {len(self)}, "
-                f"the first at row {int(bad[0])}: {self.tensor[bad[0]].tolist()}"
-            )
+        if not torch.compiler.is_compiling():
+            _check_finite(self.tensor)
         height, width = box_size
-        x0, y0, x1, y1 = self.tensor.unbind(dim=1)
-        self.tensor = torch.stack(
-            (
-                x0.clamp(min=0, max=width),
-                y0.clamp(min=0, max=height),
-                x1.clamp(min=0, max=width),
-                y1.clamp(min=0, max=height),
-            ),
-            dim=1,
-        )
+        x, y = self.tensor[:, 0::2].clamp(0, width), self.tensor[:, 1::2].clamp(0, height)
+        self.tensor = torch.stack((x, y), dim=2).flatten(1)
 
     def nonempty(self, threshold: float = 0.0) -> Tensor:
         """bool (N,): both sides are longer than ``threshold`` pixels."""
@@ -117,13 +109,10 @@ class Boxes:
     def inside_box(self, box_size: tuple[int, int], boundary_threshold: float = 0) -> Tensor:
         """bool (N,): inside an image of ``box_size`` (height, width).
 
-        Left and top may exceed the border by ``boundary_threshold`` pixels; right and bottom by
-        less than that.
+        Left and top may exceed the border by ``boundary_threshold`` pixels; right and bottom must
+        stay below that.
         """
-        height, width = box_size
-        x0, y0, x1, y1 = self.tensor.unbind(dim=1)
-        t = boundary_threshold
-        return (x0 >= -t) & (y0 >= -t) & (x1 < width + t) & (y1 < height + t)
+        return corners_inside(self.tensor, box_size, boundary_threshold)
 
     def get_centers(self) -> Tensor:
         """Mid points (x, y), (N, 2)."""
@@ -135,7 +124,7 @@ class Boxes:
         self.tensor[:, 1::2] *= scale_y
 
     @classmethod
-    def cat(cls, boxes_list: Sequence[Boxes]) -> Boxes:
+    def cat(cls, boxes_list: Sequence[Self]) -> Self:
         """Concatenate in order into new memory; an empty list gives no boxes."""
         check_list_of(cls, boxes_list)
         if len(boxes_list) == 0:
@@ -143,15 +132,29 @@ class Boxes:
         return cls(torch.cat([boxes.tensor for boxes in boxes_list], dim=0))
 
 
+def corners_inside(corners: Tensor, box_size: tuple[int, int], boundary_threshold: float) -> Tensor:
+    """Whether boxes (N, 4), as x0, y0, x1, y1, lie in [-t, width + t) x [-t, height + t): (N,)."""
+    height, width = box_size
+    x0, y0, x1, y1 = corners.unbind(dim=1)
+    t = boundary_threshold
+    return (x0 >= -t) & (y0 >= -t) & (x1 < width + t) & (y1 < height + t)
+
+
 def check_list_of(cls: type, items: object) -> None:
-    """Refuse anything but a list or tuple of ``cls``."""
+    """Refuse anything but a list or tuple of ``cls`` as argument of ``cls.cat``."""
+    name = cls.__name__
     if not isinstance(items, list | tuple):
-        raise TypeError(
-            f"{cls.__name__}.cat needs a list or tuple of {cls.__name__}, "
-            f"got {type(items).__name__}"
-        )
+        raise TypeError(f"{name}.cat needs a list or tuple of {name}, got {type(items).__name__}")
     for item in items:
         if not isinstance(item, cls):
-            raise TypeError(
-                f"{cls.__name__}.cat needs {cls.__name__} only, got {type(item).__name__}"
-            )
+            raise TypeError(f"{name}.cat needs {name} only, got {type(item).__name__}")
+
+
+def _check_finite(tensor: Tensor) -> None:
+    finite = torch.isfinite(tensor)
+    if not finite.all():
+        bad = (~finite.all(dim=1)).nonzero()[:, 0]
+        raise ValueError(
+            f"expected finite boxes, got NaN or infinity in {len(bad)} of {len(tensor)}, "
+            f"the first at row {int(bad[0])}: {tensor[bad[0]].tolist()}"
+        )

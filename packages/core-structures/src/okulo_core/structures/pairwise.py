@@ -4,10 +4,13 @@ import torch
 from torch import Tensor
 
 from okulo_core.structures.boxes import Boxes
+from okulo_core.structures.rotated_boxes import RotatedBoxes
+from okulo_ops import box_iou_rotated
 
 __all__ = [
     "pairwise_intersection",
     "pairwise_iou",
+    "pairwise_iou_rotated",
     "pairwise_ioa",
     "matched_pairwise_iou",
     "pairwise_point_box_distance",
@@ -24,10 +27,34 @@ def pairwise_intersection(boxes1: Boxes, boxes2: Boxes) -> Tensor:
 
 
 def pairwise_iou(boxes1: Boxes, boxes2: Boxes) -> Tensor:
-    """Intersection over union of every pair: float32 (N, M), exactly 0 without intersection."""
+    """Intersection over union of every pair: float32 (N, M), exactly 0 without intersection.
+
+    Two sets of :class:`RotatedBoxes` are compared as such.
+    """
+    rotated = isinstance(boxes1, RotatedBoxes), isinstance(boxes2, RotatedBoxes)
+    if all(rotated):
+        return pairwise_iou_rotated(boxes1, boxes2)
+    if any(rotated):
+        raise TypeError(
+            "expected two sets of one kind, "
+            f"got {type(boxes1).__name__} and {type(boxes2).__name__}; "
+            "make Boxes rotated by BoxMode.convert"
+        )
     shared = pairwise_intersection(boxes1, boxes2)
     union = boxes1.area()[:, None] + boxes2.area()[None] - shared
     return torch.where(shared > 0, shared / union, 0.0)
+
+
+def pairwise_iou_rotated(boxes1: Boxes | Tensor, boxes2: Boxes | Tensor) -> Tensor:
+    """Intersection over union of every pair of rotated boxes: float32 (N, M).
+
+    Takes :class:`RotatedBoxes` or their tensors, (N, 5) and (M, 5); see
+    :func:`okulo_ops.box_iou_rotated`.
+    """
+    return box_iou_rotated(
+        boxes1.tensor if isinstance(boxes1, Boxes) else boxes1,
+        boxes2.tensor if isinstance(boxes2, Boxes) else boxes2,
+    )
 
 
 def pairwise_ioa(boxes1: Boxes, boxes2: Boxes) -> Tensor:
