@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from okulo_core.config import part
 from okulo_core.data import Dataset
 from okulo_core.distributed import get_rank, get_world_size
-from okulo_core.errors import DataError
+from okulo_core.errors import ConfigError, DataError
 from okulo_core.protocols import Mapper, Sample
 from okulo_engine.loading.batching import grouped, landscape_flags
 from okulo_engine.loading.mapped import Failure, MappedDataset, Place
@@ -98,7 +98,7 @@ def build_train_loader(
         dataset: A dataset that is open already, in place of ``config.dataset``.
 
     Raises:
-        ValueError: If the batch cannot be shared equally by the processes.
+        ConfigError: If the batch cannot be shared equally by the processes.
         DataError: If no record remains, or while iterating, if an image cannot be used.
     """
     size = _share_of_batch(config.batch_size)
@@ -175,9 +175,9 @@ def _training_part(config: LoaderConfig, dataset: Dataset) -> Dataset:
 def _share_of_batch(batch_size: int) -> int:
     world_size = get_world_size()
     if batch_size % world_size:
-        raise ValueError(
-            f"batch_size counts the images of all processes and must be a multiple of their "
-            f"number, got batch_size {batch_size} for {world_size} processes"
+        raise ConfigError(
+            f"train_data.batch_size: expected a multiple of the {world_size} processes, whose "
+            f"images it counts together, got {batch_size}"
         )
     return batch_size // world_size
 
