@@ -7,4 +7,23 @@ __all__ = ["okulo_components"]
 
 @hookimpl
 def okulo_components() -> list[Component]:
-    return []
+    return [
+        Component(
+            kind="augmentation",
+            name="random_flip",
+            config="okulo_transforms.flip:RandomFlipConfig",
+            summary="mirror horizontally or vertically with a probability",
+        ),
+        Component(
+            kind="augmentation",
+            name="resize_shortest_edge",
+            config="okulo_transforms.resize:ResizeShortestEdgeConfig",
+            summary="resize to a short edge, the long edge limited",
+        ),
+        Component(
+            kind="mapper",
+            name="detection",
+            config="okulo_transforms.mapper:DatasetMapperConfig",
+            summary="decode, augment, and gather boxes, masks and keypoints",
+        ),
+    ]

@@ -7,4 +7,11 @@ __all__ = ["okulo_components"]
 
 @hookimpl
 def okulo_components() -> list[Component]:
-    return []
+    return [
+        Component(
+            kind="dataset",
+            name="shapes",
+            config="okulo_shapes.dataset:ShapesConfig",
+            summary="draws itself: coloured figures on textures, with every kind of label",
+        )
+    ]
