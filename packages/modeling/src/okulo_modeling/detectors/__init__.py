@@ -1,0 +1,1 @@
+"""Whole models: samples in, losses or predictions out."""
