@@ -26,9 +26,13 @@ __all__ = ["CocoEvaluator", "CocoEvaluatorConfig"]
 logger = logging.getLogger(__name__)
 
 TASKS: tuple[Task, ...] = ("bbox", "segm", "keypoints")
-# What each task needs: the field of the predictions, the key of results and truth.
+# What each task needs: the field of the predictions, and of the truth.
 FIELDS = {"bbox": "pred_boxes", "segm": "pred_masks", "keypoints": "pred_keypoints"}
-KEYS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
+TRUTH = {
+    "bbox": "boxes that are not rotated",
+    "segm": "masks of all objects",
+    "keypoints": "keypoints",
+}
 
 
 @frozen
@@ -118,7 +122,7 @@ class CocoEvaluator:
         self, images: Sequence[_ImageResults], truth: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """All results with the category ids of the data set's own file."""
-        ids = self._category_ids
+        ids = [category["id"] for category in truth["categories"]]
         known = {image["id"] for image in truth["images"]}
         unknown = [image.image_id for image in images if image.image_id not in known]
         if unknown:
@@ -149,7 +153,7 @@ class CocoEvaluator:
         self, images: Sequence[_ImageResults], truth: dict[str, Any]
     ) -> tuple[Task, ...]:
         predicted = frozenset.union(*(image.fields for image in images))
-        known = {task: _truth_has(KEYS[task], truth) for task in TASKS}
+        known = {task: _truth_can_score(task, truth) for task in TASKS}
         if self._tasks is None:
             return tuple(task for task in TASKS if FIELDS[task] in predicted and known[task])
         for task in self._tasks:
@@ -160,8 +164,8 @@ class CocoEvaluator:
                 )
             if not known[task]:
                 raise ValueError(
-                    f"task {task!r} needs annotations with {KEYS[task]!r}, which "
-                    f"{self._dataset.info.name!r} lacks; leave it out of the evaluator's tasks"
+                    f"task {task!r} needs {TRUTH[task]}, which {self._dataset.info.name!r} lacks; "
+                    "leave it out of the evaluator's tasks"
                 )
         return tuple(self._tasks)
 
@@ -179,8 +183,8 @@ class CocoEvaluator:
             truth,
             results,
             task,
-            class_names=self._class_names,
-            category_ids=self._category_ids,
+            class_names=[category["name"] for category in truth["categories"]],
+            category_ids=[category["id"] for category in truth["categories"]],
             image_ids=img_ids,
             max_dets_per_image=self._max_dets_per_image,
             kpt_oks_sigmas=self._kpt_oks_sigmas,
@@ -188,15 +192,6 @@ class CocoEvaluator:
         shown = ", ".join(f"{name} {scores[name]:.2f}" for name in metric_names(task))
         logger.info("%s on %s: %s", task, self._dataset.info.name, shown)
         return scores
-
-    @property
-    def _class_names(self) -> tuple[str, ...]:
-        return self._dataset.info.thing_classes
-
-    @property
-    def _category_ids(self) -> tuple[int, ...]:
-        """Id in the data set's own file of each label."""
-        return self._dataset.info.thing_dataset_ids or tuple(range(len(self._class_names)))
 
 
 @frozen(kw_only=True)
@@ -227,10 +222,14 @@ def _each_once(images: Iterable[_ImageResults]) -> list[_ImageResults]:
     return list(first.values())
 
 
-def _truth_has(key: str, truth: dict[str, Any]) -> bool:
-    """Whether the truth can score a task: masks of all objects, keypoints of at least one."""
-    has = (bool(annotation.get(key)) for annotation in truth["annotations"])
-    return any(has) if key == "keypoints" else all(has)
+def _truth_can_score(task: Task, truth: dict[str, Any]) -> bool:
+    """Masks are needed of all objects, keypoints of at least one; boxes must not be rotated."""
+    annotations = truth["annotations"]
+    if task == "bbox":
+        return all(len(annotation["bbox"]) == 4 for annotation in annotations)
+    if task == "segm":
+        return all(annotation.get("segmentation") for annotation in annotations)
+    return any(annotation.get("keypoints") for annotation in annotations)
 
 
 def _with_keypoints_everywhere(truth: dict[str, Any]) -> dict[str, Any]:
