@@ -94,9 +94,9 @@ class Catalog:
                 return self._qualified(distribution, component)
         for distribution, component in candidates:
             # A target may be a re-export; it ends in the same name.
-            if component.config.endswith(f":{cls.__name__}"):
-                if _load(distribution, component) is cls:
-                    return self._qualified(distribution, component)
+            same_name = component.config.endswith(f":{cls.__name__}")
+            if same_name and _load(distribution, component) is cls:
+                return self._qualified(distribution, component)
         raise ComponentError(
             f"{target} is not listed as a {kind}; "
             f'let a plugin list Component(kind="{kind}", name=..., config="{target}")'
@@ -135,13 +135,25 @@ class Catalog:
             return ComponentError(f"{missing}; '{plain}' is {kinds}")
         if kind not in self.kinds():
             return UnknownComponentError(
-                f"{missing}: no plugin provides any {kind}{did_you_mean(kind, self.kinds())}"
+                f"{missing}: no loaded plugin provides any {kind}{self._suggested(kind)}"
             )
-        names = sorted(
-            {f"{owner}:{item.name}" if name != plain else item.name
-             for owner, item in self.components(kind)}
-        )  # fmt: skip
-        return UnknownComponentError(f"{missing}{did_you_mean(name, names)}")
+        entries = self.components(kind)
+        names = {f"{owner}:{item.name}" if plain != name else item.name for owner, item in entries}
+        return UnknownComponentError(
+            f"{missing}{did_you_mean(name, sorted(names))}{self._left_out()}"
+        )
+
+    def _suggested(self, kind: str) -> str:
+        """What to do about a kind that nobody provides."""
+        packages = sorted({owner for (known, _), owner in PROVIDERS.items() if known == kind})
+        if packages:
+            return f"; {' and '.join(packages)} would: pip install {' '.join(packages)}"
+        return f"{did_you_mean(kind, self.kinds())}{self._left_out()}"
+
+    def _left_out(self) -> str:
+        """Which plugins might have provided what is missing."""
+        absent = [f"{s.distribution} is {s.status}" for s in self._states if s.status != "loaded"]
+        return f" ({', '.join(absent)})" if absent else ""
 
     def _provider(self, kind: str, name: str) -> str:
         """The sentence on a plugin that would provide the component, or nothing."""

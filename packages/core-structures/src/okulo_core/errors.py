@@ -1,4 +1,4 @@
-"""Errors that name what was wrong, what was received and what to do; importing this imports no torch."""
+"""Errors that say what was expected, what was received and what to do."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches

@@ -5,7 +5,7 @@ Only messages use this: components come from plugins, and a test compares the tw
 
 __all__ = ["PROVIDERS"]
 
-_NAMES = {
+_NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "okulo-coco": {"dataset": ("coco",)},
     "okulo-engine": {
         "logger": ("console", "jsonl", "tensorboard"),

@@ -1,4 +1,4 @@
-"""Finding plugins: entry points of the group ``okulo``, loaded one by one so that none harms another."""
+"""Finding plugins: entry points of the group ``okulo``, loaded one by one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 
 from okulo_core import hookspecs
 from okulo_core.catalog import Catalog
-from okulo_core.errors import PluginError, PluginWarning, did_you_mean
+from okulo_core.errors import OkuloError, PluginError, PluginWarning, did_you_mean
 from okulo_core.hookspecs import Command, Component
 
 __all__ = ["PluginState", "Plugins"]
@@ -65,13 +65,9 @@ class Plugins:
         """
         source, allowed = _allowed(allow)
         plugins = cls()
-        found = {}
-        for entry in entry_points(group="okulo"):
-            distribution = entry.dist.name if entry.dist else entry.name
-            found.setdefault(_normalized(distribution), (distribution, entry))
-        for name, (distribution, entry) in sorted(found.items()):
-            version = entry.dist.version if entry.dist else ""
-            if allowed is not None and name not in allowed:
+        found = sorted((*_owner(entry), entry) for entry in entry_points(group="okulo"))
+        for distribution, version, entry in found:
+            if allowed is not None and _normalized(distribution) not in allowed:
                 plugins._states.append(
                     PluginState(
                         distribution=distribution,
@@ -84,7 +80,8 @@ class Plugins:
             else:
                 load = _loader(distribution, entry)
                 plugins._add(distribution, version, entry.value, load, strict=strict)
-        for name in sorted((allowed or set()) - found.keys()):
+        present = {_normalized(distribution) for distribution, _, _ in found}
+        for name in sorted((allowed or set()) - present):
             plugins._add(name, "", "", _absent(name, source), strict=strict)
         return plugins
 
@@ -99,6 +96,8 @@ class Plugins:
         Raises:
             PluginError: The plugin is broken.
         """
+        if any(state.distribution == distribution for state in self._states):
+            raise PluginError(f"plugin {distribution} is registered already")
         module = getattr(plugin, "__name__", type(plugin).__name__)
         self._add(distribution, version, module, lambda: plugin, strict=True)
 
@@ -136,7 +135,7 @@ class Plugins:
                 state,
                 status="broken",
                 error=str(failure)
-                if isinstance(failure, PluginError)
+                if isinstance(failure, OkuloError)
                 else f"{type(failure).__name__}: {failure}",
                 traceback="".join(traceback.format_exception(failure)),
             )
@@ -186,6 +185,11 @@ def _allowed(allow: Iterable[str] | None) -> tuple[str, set[str] | None]:
     if text is None:
         return "", None
     return "OKULO_PLUGINS", {_normalized(name.strip()) for name in text.split(",") if name.strip()}
+
+
+def _owner(entry: EntryPoint) -> tuple[str, str]:
+    """Name and version of the distribution that declares an entry point."""
+    return (entry.dist.name, entry.dist.version) if entry.dist else (entry.name, "")
 
 
 def _loader(distribution: str, entry: EntryPoint) -> Callable[[], Any]:

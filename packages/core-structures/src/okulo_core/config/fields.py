@@ -82,7 +82,7 @@ def config_fields(cls: type) -> dict[str, Attribute[Any]]:
 
 def default_of(attribute: Attribute[Any]) -> Any:
     """A field's default value, or ``attrs.NOTHING``."""
-    default = attribute.default
+    default: Any = attribute.default
     if isinstance(default, Factory):  # type: ignore[arg-type]
         return NOTHING if default.takes_self else default.factory()
     return default

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from okulo_core.catalog import Catalog
 from okulo_core.config import text
 from okulo_core.config.diffing import diff
@@ -124,10 +122,9 @@ def _parsed(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     except FileNotFoundError:
         where = f"{below[-1]} names the base {path}" if below else f"there is no file {path}"
         raise MissingFileError(f"{where}, which does not exist" if below else where) from None
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ConfigError(f"{line}{error.problem or error}", str(path)) from None
-    except (yaml.YAMLError, ValueError, OSError) as error:
+    except RecursionError:
+        raise ConfigError("nested too deeply", str(path)) from None
+    except (ValueError, OSError) as error:
         raise ConfigError(str(error), str(path)) from None
     if data is None:
         return {}

@@ -34,9 +34,9 @@ _TAGS = (
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML declares it; none of YAML 1.1
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
@@ -49,8 +49,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_int(self, node: yaml.ScalarNode) -> int:
         text = self.construct_scalar(node)
-        digits = text.lstrip("-+")
-        return int(text, 0) if digits[:2] in ("0x", "0o") else int(text)
+        return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
 
     def refuse(self, node: yaml.Node) -> None:
         raise yaml.constructor.ConstructorError(
@@ -63,7 +62,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML declares it; none of YAML 1.1
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -79,8 +78,14 @@ _Loader.add_constructor(None, _Loader.refuse)
 
 
 def parse_yaml(text: str) -> Any:
-    """Plain data of YAML text; a ``yaml.YAMLError`` tells the line of a fault."""
-    return yaml.load(text, Loader=_Loader)
+    """Plain data of YAML text; a ValueError tells the line of a fault."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ValueError(f"line {line}: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
 
 
 def dump_yaml(data: Mapping[str, Any]) -> str:
@@ -89,7 +94,7 @@ def dump_yaml(data: Mapping[str, Any]) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Plain data of JSON text; a ``json.JSONDecodeError`` tells the line of a fault."""
+    """Plain data of JSON text; a ValueError tells the line of a fault."""
     return json.loads(text, object_pairs_hook=_unique)
 
 
@@ -99,7 +104,7 @@ def dump_json(data: Mapping[str, Any]) -> str:
 
 
 def parse_toml(text: str) -> Any:
-    """Plain data of TOML text; a ``tomllib.TOMLDecodeError`` tells the line of a fault."""
+    """Plain data of TOML text; a ValueError tells the line of a fault."""
     return tomllib.loads(text)
 
 

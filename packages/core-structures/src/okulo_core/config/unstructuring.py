@@ -11,10 +11,11 @@ import attrs
 
 from okulo_core.catalog import Catalog
 from okulo_core.config.fields import config_fields, kind_of
-from okulo_core.config.structuring import enum_text, version_of
+from okulo_core.config.values import enum_text
+from okulo_core.config.versions import version_of
 from okulo_core.errors import ConfigError
 
-__all__ = ["unstructure", "unstructure_part"]
+__all__ = ["plain", "unstructure", "unstructure_part"]
 
 
 def unstructure(config: Any, catalog: Catalog) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def _config(config: Any, catalog: Catalog, path: str) -> dict[str, Any]:
     for name, attribute in config_fields(cls).items():
         here = f"{path}.{name}".lstrip(".")
         value = getattr(config, attribute.name)
-        data[name] = _value(value, kind_of(attribute), catalog, here)
+        data[name] = plain(value, kind_of(attribute), catalog, here)
     return data
 
 
@@ -55,11 +56,12 @@ def _part(config: Any, kind: str, catalog: Catalog, path: str) -> dict[str, Any]
     return {"type": catalog.name_of(kind, config), **_config(config, catalog, path)}
 
 
-def _value(value: Any, kind: str, catalog: Catalog, path: str) -> Any:
+def plain(value: Any, kind: str, catalog: Catalog, path: str) -> Any:
+    """A value as files state it; what is a configuration is one of ``kind``, or of no kind."""
     if isinstance(value, Mapping):
-        return {k: _value(v, kind, catalog, f"{path}.{k}") for k, v in value.items()}
+        return {k: plain(v, kind, catalog, f"{path}.{k}") for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_value(v, kind, catalog, f"{path}.{i}") for i, v in enumerate(value)]
+        return [plain(v, kind, catalog, f"{path}.{i}") for i, v in enumerate(value)]
     if attrs.has(type(value)):
         return _part(value, kind, catalog, path) if kind else _config(value, catalog, path)
     if isinstance(value, Enum):
