@@ -1,0 +1,34 @@
+"""Checkpoints: folders written whole or not at all, and weights that say how they fit."""
+
+from okulo_engine.checkpoint.folder import (
+    Checkpoint,
+    list_checkpoints,
+    prune,
+    read_checkpoint,
+    read_latest,
+    write_checkpoint,
+)
+from okulo_engine.checkpoint.report import LoadReport, Misfit
+from okulo_engine.checkpoint.weights import (
+    load_model_weights,
+    load_weights,
+    model_weights,
+    read_weights,
+    write_weights,
+)
+
+__all__ = [
+    "Checkpoint",
+    "LoadReport",
+    "Misfit",
+    "list_checkpoints",
+    "load_model_weights",
+    "load_weights",
+    "model_weights",
+    "prune",
+    "read_checkpoint",
+    "read_latest",
+    "read_weights",
+    "write_checkpoint",
+    "write_weights",
+]
