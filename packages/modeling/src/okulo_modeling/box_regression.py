@@ -44,7 +44,7 @@ class Box2BoxTransform:
         self.scale_clamp = scale_clamp
 
     def get_deltas(self, src_boxes: Tensor, target_boxes: Tensor) -> Tensor:
-        """Deltas that turn ``src_boxes`` into ``target_boxes``, all (N, 4); sides must be positive."""
+        """Deltas that turn ``src_boxes``, of positive sides, into ``target_boxes``; all (N, 4)."""
         src_center, src_size = _center_and_size(src_boxes)
         target_center, target_size = _center_and_size(target_boxes)
         if not bool((src_size[..., 0] > 0).all()):

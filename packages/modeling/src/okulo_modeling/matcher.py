@@ -15,7 +15,7 @@ class Matcher:
     Faster R-CNN (https://arxiv.org/abs/1506.01497), section 3.1.2.
 
     Args:
-        thresholds: Ascending and positive; they cut the qualities into ``len(thresholds) + 1`` ranges.
+        thresholds: Ascending and positive; T of them cut the qualities into T + 1 ranges.
         labels: One for each range: 1 matched, 0 background, -1 ignored. A quality equal to a
             threshold belongs to the range above it.
         allow_low_quality_matches: Also label 1 what is best for some truth, however bad it is. Its

@@ -58,10 +58,10 @@ class ROIPooler(nn.Module):
 
     Args:
         output_size: Cells of the result, (height, width) or one number for both.
-        scales: Of each level, its size over the image's: powers of two, halving from one to the next.
+        scales: Size of each level over the image's: powers of two, each half of the one before.
         sampling_ratio: Samples per cell and direction; 0 adapts to the box.
-        pooler_type: ``"ROIAlignV2"`` has aligned pixel centres, ``"ROIAlign"`` is half a cell off as
-            in old models.
+        pooler_type: ``"ROIAlignV2"`` has aligned pixel centres; ``"ROIAlign"``, of old models, is
+            half a cell off.
         canonical_box_size: See :func:`assign_boxes_to_levels`.
         canonical_level: Likewise.
     """

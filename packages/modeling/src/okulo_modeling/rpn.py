@@ -179,8 +179,8 @@ class RPN(nn.Module):
         """Choose the anchors of each image that enter the losses.
 
         Returns:
-            For each image (R,) int8 labels: 1 object, 0 background, -1 not used; and (R, 4) matching
-            true boxes, zeros in an image without truth.
+            For each image (R,) int8 labels: 1 object, 0 background, -1 not used; and (R, 4) true
+            boxes that match, zeros in an image without truth.
         """
         all_anchors = Boxes.cat(list(anchors))
         labels, boxes = [], []

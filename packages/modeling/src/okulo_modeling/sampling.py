@@ -14,8 +14,8 @@ def subsample_labels(
     Args:
         labels: (N,) integers; -1 is never drawn, ``bg_label`` is negative, all others are positive.
         num_samples: At most this many in all.
-        positive_fraction: At most ``int(num_samples * positive_fraction)`` positives; negatives fill
-            what these leave.
+        positive_fraction: At most ``int(num_samples * positive_fraction)`` positives; negatives
+            fill what these leave.
         bg_label: The label of background.
 
     Returns:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal, Protocol
 
 import torch.nn.functional as F
@@ -149,7 +150,7 @@ def _checked_shapes(bottom_up: Backbone, in_features: Sequence[str]) -> list[Sha
         )
     shapes = [available[name] for name in in_features]
     strides = [shape.stride or 0 for shape in shapes]
-    if strides[0] <= 0 or any(2 * a != b for a, b in zip(strides, strides[1:], strict=False)):
+    if strides[0] <= 0 or any(2 * a != b for a, b in pairwise(strides)):
         raise ValueError(
             f"the strides of in_features must double from one to the next, got {strides}"
         )

@@ -333,7 +333,9 @@ class ResNetConfig:
     def build(self, input_shape: ShapeSpec | None = None) -> ResNet:
         """Build for images with ``input_shape.channels`` channels (default 3)."""
         in_channels = (input_shape.channels if input_shape else None) or 3
-        bottleneck = {"stride_in_1x1": self.stride_in_1x1} if self.depth >= 50 else {}
+        bottleneck: dict[str, Any] = (
+            {"stride_in_1x1": self.stride_in_1x1} if self.depth >= 50 else {}
+        )
         stages = make_default_stages(
             self.depth,
             num_groups=self.num_groups,

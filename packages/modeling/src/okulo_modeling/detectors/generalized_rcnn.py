@@ -51,7 +51,8 @@ class GeneralizedRCNN(nn.Module):
         super().__init__()
         if len(pixel_mean) != len(pixel_std):
             raise ValueError(
-                f"pixel_mean and pixel_std need one value per channel, got {pixel_mean} and {pixel_std}"
+                "pixel_mean and pixel_std need one value per channel, got "
+                f"{pixel_mean} and {pixel_std}"
             )
         self.backbone = backbone
         self.proposal_generator = proposal_generator

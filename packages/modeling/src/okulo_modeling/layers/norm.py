@@ -125,8 +125,8 @@ def get_norm(norm: str | Callable[[int], nn.Module] | None, out_channels: int) -
     """Build the normalisation called ``norm`` for ``out_channels`` channels.
 
     Args:
-        norm: ``"BN"``, ``"SyncBN"``, ``"FrozenBN"``, ``"GN"`` (32 groups), a function of the number of
-            channels, or ``""`` / None for no normalisation.
+        norm: ``"BN"``, ``"SyncBN"``, ``"FrozenBN"``, ``"GN"`` (32 groups), a function of the
+            number of channels, or ``""`` / None for no normalisation.
         out_channels: Channels of the tensors to normalise.
     """
     if not norm:

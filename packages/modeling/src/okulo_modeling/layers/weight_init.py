@@ -6,7 +6,7 @@ __all__ = ["c2_msra_fill", "c2_xavier_fill"]
 
 
 def c2_msra_fill(module: nn.Conv2d | nn.Linear) -> None:
-    """Normal weights of variance 2 / fan_out (https://arxiv.org/abs/1502.01852, Eq. 14), zero bias."""
+    """Fill by normal weights of variance 2 / fan_out (https://arxiv.org/abs/1502.01852, Eq. 14)."""
     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     if module.bias is not None:
         nn.init.zeros_(module.bias)

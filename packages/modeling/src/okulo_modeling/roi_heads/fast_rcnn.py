@@ -1,6 +1,7 @@
 """Class and box of every region (Fast R-CNN, https://arxiv.org/abs/1504.08083).
 
-Shape letters: M proposals of all images; K classes, label K is background; B box numbers, 4 or K * 4.
+Shape letters: M proposals of all images; K classes, label K is background; B columns of boxes, 4 or
+4 * K.
 """
 
 from collections.abc import Mapping, Sequence
@@ -210,8 +211,8 @@ def fast_rcnn_inference(
         topk_per_image: Detections kept; below 0 all.
 
     Returns:
-        Per image ``pred_boxes``, ``scores``, ``pred_classes``, best first; and the row of the finite
-        proposals that each detection comes from. Proposals with NaN or infinity are left out.
+        Per image ``pred_boxes``, ``scores``, ``pred_classes``, best first; and for each detection
+        the row of its proposal, counted among the finite ones: those with NaN are left out.
     """
     results = [
         _detections(*image, score_thresh, nms_thresh, topk_per_image)
