@@ -7,4 +7,11 @@ __all__ = ["okulo_components"]
 
 @hookimpl
 def okulo_components() -> list[Component]:
-    return []
+    return [
+        Component(
+            kind="loss",
+            name="charbonnier",
+            config="okulo_template.charbonnier:CharbonnierLossConfig",
+            summary="L1 far from zero, smooth at zero",
+        ),
+    ]
