@@ -2,13 +2,13 @@
 
 import json
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import TypedDict
 
 __all__ = ["OpInfo", "ops_table", "main"]
 
-_FROM_TORCHVISION = ("nms", "batched_nms", "box_iou_rotated", "roi_align")
-_FROM_PYTORCH = ("nms_rotated", "batched_nms_rotated", "bbox_overlaps", "paste_masks_in_image")
+_KERNEL = "torchvision's kernel; no own kernel is measured to be faster"
+_MEANING = "written in PyTorch; no native kernel yet"
 
 
 class OpInfo(TypedDict):
@@ -23,25 +23,26 @@ def ops_table() -> list[OpInfo]:
     """Every operator with what runs it on the CPU and, where there is one, on the GPU."""
     import torch
 
+    from okulo_ops._box_iou_rotated import has_torchvision_kernel
+
+    kernels = f"torchvision {version('torchvision')}", _KERNEL
+    meaning = f"pytorch {torch.__version__}", _MEANING
+    no_kernel = meaning[0], f"this torchvision, {version('torchvision')}, has no such kernel"
+    runs_on = {
+        "nms": kernels,
+        "batched_nms": kernels,
+        "nms_rotated": meaning,
+        "batched_nms_rotated": meaning,
+        "box_iou_rotated": kernels if has_torchvision_kernel() else no_kernel,
+        "bbox_overlaps": meaning,
+        "roi_align": kernels,
+        "paste_masks_in_image": meaning,
+    }
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    torchvision, why_not = _torchvision()
-    rows = [
-        OpInfo(
-            op=name,
-            backends=[f"{device}: {torchvision or 'missing'}" for device in devices],
-            reason=why_not or "torchvision's kernel; no own kernel is measured to be faster",
-        )
-        for name in _FROM_TORCHVISION
+    return [
+        OpInfo(op=op, backends=[f"{device}: {backend}" for device in devices], reason=reason)
+        for op, (backend, reason) in runs_on.items()
     ]
-    rows += [
-        OpInfo(
-            op=name,
-            backends=[f"{device}: pytorch {torch.__version__}" for device in devices],
-            reason="written in PyTorch; no native kernel yet",
-        )
-        for name in _FROM_PYTORCH
-    ]
-    return rows
 
 
 def main() -> int:
@@ -51,21 +52,8 @@ def main() -> int:
         print(json.dumps(rows))
         return 0
     for row in rows:
-        print(f"{row['op']:<22} {', '.join(row['backends']):<40} {row['reason']}")
+        print(f"{row['op']:<22} {', '.join(row['backends']):<28} {row['reason']}")
     return 0
-
-
-def _torchvision() -> tuple[str, str]:
-    """Name and version of torchvision, or why it is of no use."""
-    try:
-        name = f"torchvision {version('torchvision')}"
-    except PackageNotFoundError:
-        return "", "torchvision is not installed"
-    try:
-        import torchvision  # noqa: F401
-    except (ImportError, RuntimeError, OSError) as error:
-        return "", f"{name} does not load: {error}"
-    return name, ""
 
 
 if __name__ == "__main__":
