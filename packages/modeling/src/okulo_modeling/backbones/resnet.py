@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import torch.nn.functional as F
 from attrs import field, frozen
-from attrs.validators import and_, ge, in_, le
+from attrs.validators import and_, ge, in_, le, optional
 from torch import Tensor, nn
 
 from okulo_modeling.backbones.backbone import Backbone
@@ -196,6 +196,8 @@ def make_default_stages(
     num_groups: int = 1,
     width_per_group: int = 64,
     res5_dilation: int = 1,
+    stem_out_channels: int = 64,
+    res2_out_channels: int | None = None,
     **kwargs: Any,
 ) -> list[list[CNNBlockBase]]:
     """Stages res2 to res5 of the depths in Table 1 of the ResNet paper.
@@ -206,6 +208,9 @@ def make_default_stages(
         num_groups: Groups of the bottlenecks' 3x3 convolutions.
         width_per_group: Channels per group in res2; doubled in each stage.
         res5_dilation: 2 keeps res5 at stride 16 (the "DC5" models).
+        stem_out_channels: Channels that res2 receives.
+        res2_out_channels: Channels of res2, doubled in each stage; default: the paper's, 64 below
+            depth 50, else 256.
         kwargs: Arguments of every block.
     """
     if depth not in _BLOCKS_PER_STAGE:
@@ -215,7 +220,8 @@ def make_default_stages(
     bottleneck = block_class is not BasicBlock
     if not bottleneck and (num_groups, width_per_group, res5_dilation) != (1, 64, 1):
         raise ValueError(f"ResNet-{depth} has no groups, other widths or dilation; use depth >= 50")
-    in_channels, out_channels = 64, 256 if bottleneck else 64
+    in_channels = stem_out_channels
+    out_channels = res2_out_channels or (256 if bottleneck else 64)
     stages = []
     for i, num_blocks in enumerate(_BLOCKS_PER_STAGE[depth]):
         dilation = res5_dilation if i == 3 else 1
@@ -329,6 +335,8 @@ class ResNetConfig:
     num_groups: int = field(default=1, validator=ge(1))  # 32 for ResNeXt
     width_per_group: int = field(default=64, validator=ge(1))
     res5_dilation: Literal[1, 2] = 1
+    stem_out_channels: int = field(default=64, validator=ge(1))
+    res2_out_channels: int | None = field(default=None, validator=optional(ge(1)))  # 64 or 256
 
     def build(self, input_shape: ShapeSpec | None = None) -> ResNet:
         """Build for images with ``input_shape.channels`` channels (default 3)."""
@@ -341,11 +349,13 @@ class ResNetConfig:
             num_groups=self.num_groups,
             width_per_group=self.width_per_group,
             res5_dilation=self.res5_dilation,
+            stem_out_channels=self.stem_out_channels,
+            res2_out_channels=self.res2_out_channels,
             norm=self.norm,
             **bottleneck,
         )
         return ResNet(
-            BasicStem(in_channels, 64, self.norm),
+            BasicStem(in_channels, self.stem_out_channels, self.norm),
             stages,
             out_features=self.out_features,
             freeze_at=self.freeze_at,
