@@ -193,5 +193,5 @@ class ResizeShortestEdgeConfig:
 
 
 def _nearest(old: int, new: int) -> Array:
-    """Index of the source pixel under the centre of each target pixel."""
-    return np.minimum(((np.arange(new) + 0.5) * (old / new)).astype(np.int64), old - 1)
+    """Index of the source pixel below the centre of each target pixel; on a border the further."""
+    return (2 * np.arange(new) + 1) * old // (2 * new)

@@ -96,8 +96,8 @@ class TransformList(Transform):
                 raise TypeError(
                     f"TransformList takes Transform objects, got {type(transform).__name__}"
                 )
-            nested = isinstance(transform, TransformList)
-            self.transforms += transform.transforms if nested else [transform]
+            flat = transform.transforms if isinstance(transform, TransformList) else [transform]
+            self.transforms += flat
 
     def apply_image(self, img: Array) -> Array:
         return self._apply("apply_image", img)

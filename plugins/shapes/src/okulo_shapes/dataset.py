@@ -40,9 +40,7 @@ class ShapesConfig:
     root: str = "datasets://shapes"
     split: Literal["train", "val"] = field(default="train", validator=in_(_SPLITS))
     num_images: int = field(default=400, validator=ge(0))
-    image_size: tuple[int, int] = field(
-        default=(160, 160), converter=tuple, validator=deep_iterable(ge(32))
-    )
+    image_size: tuple[int, int] = field(default=(160, 160), validator=deep_iterable(ge(32)))
     """Height and width, pixels."""
     max_objects: int = field(default=5, validator=and_(ge(1), le(50)))
     seed: int = field(default=0, validator=ge(0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from attrs import frozen
@@ -13,6 +15,7 @@ from okulo_shapes.textures import TEXTURES, hsv, texture
 __all__ = ["Scene", "draw_scene"]
 
 Mask = NDArray[np.bool_]
+Pixels = NDArray[Any]  # float32, [0, 1]
 
 MIN_VISIBLE = 0.4  # share of a figure's area that later figures and the border leave visible
 MIN_SIDE = 0.09  # sides of the visible part, as a share of the image's short side
@@ -59,7 +62,7 @@ def draw_scene(height: int, width: int, max_objects: int, rng: np.random.Generat
 
 def _draw_ground(
     height: int, width: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+) -> tuple[Pixels, NDArray[np.uint8]]:
     """One texture, or two that meet in a waving border."""
     first, second = rng.choice(len(TEXTURES), size=2, replace=False)
     canvas = texture(TEXTURES[first], height, width, rng)
@@ -95,11 +98,11 @@ def _all_visible(figures: list[Figure], owner: NDArray[np.int32]) -> bool:
 
 
 def _paint(
-    canvas: NDArray[np.float32],
+    canvas: Pixels,
     figure: Figure,
-    coverage: NDArray[np.float32],
+    coverage: Pixels,
     rng: np.random.Generator,
-) -> NDArray[np.float32]:
+) -> Pixels:
     """Shadow, shaded fill, rim, and a dot towards the tip that tells up from down."""
     height, width = coverage.shape
     color = hsv(rng.random(), rng.uniform(0.6, 1.0), rng.uniform(0.65, 1.0))
@@ -125,16 +128,14 @@ def _paint(
 _DOT = 0.13 * np.stack([np.sin(np.linspace(0, 6, 20)), np.cos(np.linspace(0, 6, 20))], 1) - (0, 0.5)
 
 
-def _fill(outline: NDArray[np.float64], height: int, width: int) -> NDArray[np.float32]:
+def _fill(outline: NDArray[np.float64], height: int, width: int) -> Pixels:
     """(H, W) share of each pixel inside a polygon, in [0, 1]."""
     fine = np.zeros((height * _SUPERSAMPLING, width * _SUPERSAMPLING), dtype=np.uint8)
     cv2.fillPoly(fine, [_fine_points(outline)], 255)
     return _shrink(fine, height, width)
 
 
-def _line(
-    outline: NDArray[np.float64], thickness: float, height: int, width: int
-) -> NDArray[np.float32]:
+def _line(outline: NDArray[np.float64], thickness: float, height: int, width: int) -> Pixels:
     """(H, W) share of each pixel on a closed line."""
     fine = np.zeros((height * _SUPERSAMPLING, width * _SUPERSAMPLING), dtype=np.uint8)
     pen = max(1, round(thickness * _SUPERSAMPLING))
@@ -147,6 +148,6 @@ def _fine_points(outline: NDArray[np.float64]) -> NDArray[np.int32]:
     return np.rint(outline * _SUPERSAMPLING - 0.5).astype(np.int32)
 
 
-def _shrink(fine: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
+def _shrink(fine: NDArray[np.uint8], height: int, width: int) -> Pixels:
     coarse = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
     return coarse.astype(np.float32) / 255
