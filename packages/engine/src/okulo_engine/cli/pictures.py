@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from okulo_core.errors import DataError
+from okulo_core.errors import DataError, MissingFileError
 from okulo_core.io import atomic_write, read_bytes
 
 __all__ = ["read_picture", "write_picture"]
@@ -25,9 +25,9 @@ def read_picture(path: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(read_bytes(path))) as image:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except FileNotFoundError:
+        raise MissingFileError(f"there is no image {path}") from None
     except (OSError, ValueError, SyntaxError) as error:  # Pillow's ways to refuse a file
-        if isinstance(error, FileNotFoundError):
-            raise
         raise DataError(f"cannot read the image {path}: {error}") from error
 
 

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict for every image that can be read; 1 if there is one that cannot."""
-    from okulo_core.errors import DataError, MissingFileError
+    from okulo_core.errors import DataError
     from okulo_core.io import dump
     from okulo_engine.cli.predicting import Predictor, unique_names
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         picture = args.output / f"{name}.png"
         try:
             results += predictor.predict(path, name, picture=picture, threshold=args.threshold)
-        except (DataError, MissingFileError) as error:
+        except (DataError, FileNotFoundError) as error:
             problems.append(str(error))
     dump(results, args.output / "results.json")
     done = len(args.images) - len(problems)

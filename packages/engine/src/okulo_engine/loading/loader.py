@@ -59,7 +59,7 @@ class Loader:
     def __init__(
         self, samples: MappedDataset, batches: Iterable[list[Place]], *, workers: int, seed: int
     ) -> None:
-        self._loader = DataLoader(
+        self._loader: DataLoader[Any] = DataLoader(
             samples,  # type: ignore[arg-type]
             batch_sampler=batches,  # type: ignore[arg-type]
             num_workers=workers,
@@ -150,7 +150,7 @@ class _TrainingBatches:
         return itertools.islice(batches, self._start, None)
 
     def _orientation(self, place: Place) -> bool:
-        return self._wide is not None and bool(self._wide[place.index])
+        return self._wide is not None and bool(self._wide[place.record])
 
 
 def _training_part(config: LoaderConfig, dataset: Dataset) -> Dataset:

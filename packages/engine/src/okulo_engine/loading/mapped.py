@@ -19,7 +19,7 @@ class Place(NamedTuple):
     """One draw of the sampler: where it stands in the global stream, and which record it is."""
 
     position: int
-    index: int
+    record: int
 
 
 @frozen
@@ -51,13 +51,13 @@ class MappedDataset:
 
     def _sample(self, place: Place) -> Sample:
         rng = np.random.default_rng((self._seed, place.position))
-        sample = self._mapper(self._dataset[place.index], rng)
+        sample = self._mapper(self._dataset[place.record], rng)
         return self._replacement(place, rng) if sample is None else sample
 
     def _replacement(self, place: Place, rng: np.random.Generator) -> Sample:
         for attempt, index in enumerate(rng.permutation(len(self._dataset)).tolist()):
             if attempt == 2:
-                name = self._dataset[place.index].file_name
+                name = self._dataset[place.record].file_name
                 _logger.warning("the mapper declined %s and two replacements", name)
             sample = self._mapper(self._dataset[index], rng)
             if sample is not None:
