@@ -139,6 +139,16 @@ def test_images_without_objects_have_the_same_fields(record):
         assert type(some).cat([none, none]).gt_keypoints.tensor.shape == (0, 3, 3)
 
 
+@pytest.mark.parametrize(
+    ("option", "key"), [("use_instance_mask", "segmentation"), ("use_keypoint", "keypoints")]
+)
+def test_labels_in_use_must_be_there(record, option, key):
+    one = record(annotation())
+    with pytest.raises(DataError, match=rf"'{key}' is missing at \[0\].*{option}=True") as caught:
+        DatasetMapper(training=True, **{option: True})(one, rng())
+    assert one.file_name in str(caught.value)
+
+
 def test_mirroring_carries_everything_along(record):
     keypoints = (3.0, 2.0, 2.0, 7.0, 2.0, 1.0, 5.0, 5.0, 2.0)
     config = DatasetMapperConfig(
@@ -207,7 +217,7 @@ def test_labels_of_another_size_are_refused(record, tmp_path):
     ],
 )
 def test_a_broken_annotation_names_its_image(record, broken, message):
-    one = record(annotation(**broken))
+    one = record(annotation(**({"segmentation": POLYGON} | broken)))
     mapper = DatasetMapper(training=True, use_instance_mask=True)
     with pytest.raises(DataError, match=message) as caught:
         mapper(one, rng())

@@ -125,6 +125,7 @@ flips = st.builds(lambda h, w, v: (h, w, VFlipTransform(h) if v else HFlipTransf
                   sizes, sizes, st.booleans())  # fmt: skip
 
 
+@settings(deadline=None)
 @given(flips, st.data())
 def test_a_painted_pixel_and_its_centre_arrive_together_in_a_flip(flip, data):
     height, width, transform = flip
@@ -136,6 +137,7 @@ def test_a_painted_pixel_and_its_centre_arrive_together_in_a_flip(flip, data):
     assert transform.apply_segmentation(image[..., 0])[int(y), int(x)] == 255
 
 
+@settings(deadline=None)
 @given(st.integers(6, 20), st.integers(6, 20), st.integers(6, 40), st.integers(6, 40))
 def test_a_ramp_stays_the_ramp_of_the_moved_coordinates(height, width, new_height, new_width):
     transform = ResizeTransform(height, width, new_height, new_width)
@@ -151,6 +153,7 @@ def test_a_ramp_stays_the_ramp_of_the_moved_coordinates(height, width, new_heigh
     np.testing.assert_allclose(resized.ravel()[inside], expected[inside], atol=1e-9)
 
 
+@settings(deadline=None)
 @given(sizes, sizes, sizes, sizes, st.integers(0, 2**32 - 1))
 def test_labels_resize_to_the_pixel_below_each_centre(height, width, new_height, new_width, seed):
     labels = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
@@ -175,6 +178,7 @@ transforms = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(transforms, max_size=4), points)
 def test_the_inverse_of_a_list_brings_points_back(members, coords):
     transform = TransformList(members)
@@ -182,6 +186,7 @@ def test_the_inverse_of_a_list_brings_points_back(members, coords):
     np.testing.assert_allclose(back, coords, rtol=1e-9, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(st.lists(transforms, max_size=4), points)
 def test_boxes_are_the_hull_of_their_moved_corners(members, coords):
     transform = TransformList(members)
@@ -192,7 +197,7 @@ def test_boxes_are_the_hull_of_their_moved_corners(members, coords):
         np.testing.assert_allclose(transform.apply_box(box)[0], hull)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.floats(-180, 180), st.floats(1, 20), st.floats(1, 20))
 def test_a_mirrored_rotated_box_has_the_mirrored_corners(angle, w, h):
     def corners(box):

@@ -126,13 +126,17 @@ class DatasetMapper:
         return sample
 
     def _annotations(self, record: ImageRecord) -> list[dict[str, Any]]:
-        unused = set() if self.use_instance_mask else {"segmentation"}
-        unused |= set() if self.use_keypoint else {"keypoints"}
-        return [
-            {key: value for key, value in annotation.to_dict().items() if key not in unused}
-            for annotation in record.annotations
-            if not annotation.iscrowd
-        ]
+        """Standard annotations of the objects, with masks and keypoints where in use."""
+        found = [a.to_dict() for a in record.annotations if not a.iscrowd]
+        for key, used in (
+            ("segmentation", self.use_instance_mask),
+            ("keypoints", self.use_keypoint),
+        ):
+            if used:
+                _check_all_have(key, found, record)
+            else:
+                found = [{k: v for k, v in a.items() if k != key} for a in found]
+        return found
 
     def _instances(
         self, annotations: list[dict[str, Any]], transforms: TransformList, size: tuple[int, int]
@@ -197,6 +201,16 @@ def _about(record: ImageRecord) -> Iterator[None]:
         yield
     except (DataError, ValueError) as error:
         raise DataError(f"annotations of image {record.file_name}: {error}") from error
+
+
+def _check_all_have(key: str, annotations: Sequence[dict[str, Any]], record: ImageRecord) -> None:
+    missing = [i for i, a in enumerate(annotations) if key not in a]
+    if missing:
+        option = "use_instance_mask" if key == "segmentation" else "use_keypoint"
+        raise DataError(
+            f"annotations of image {record.file_name}: {key!r} is missing at {missing}, but the "
+            f"mapper has {option}=True; set it to False or complete the data set"
+        )
 
 
 def _xyxy(annotations: Sequence[dict[str, Any]]) -> Array | None:
