@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 from hypothesis import given, settings
@@ -53,14 +54,22 @@ def test_each_access_gives_a_fresh_object():
     assert records[0] == {"a": 1}
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_workers_see_the_same_records(method):
+@pytest.mark.parametrize(
+    ("method", "workers"), [("fork", 2), pytest.param("spawn", 1, marks=pytest.mark.slow)]
+)
+def test_workers_see_the_same_records(method, workers):
     dataset = make_dataset(20)
     loader = DataLoader(
-        dataset, batch_size=5, num_workers=2, multiprocessing_context=method, collate_fn=list
+        dataset, batch_size=5, num_workers=workers, multiprocessing_context=method, collate_fn=list
     )
 
     assert [record for batch in loader for record in batch] == list(dataset.records)
+
+
+def test_a_spawned_worker_is_sent_a_handle_and_not_the_records():
+    small, large = (len(ForkingPickler.dumps(make_dataset(count))) for count in (1, 2000))
+
+    assert abs(large - small) < 100
 
 
 class Mappings:
@@ -94,6 +103,41 @@ def test_a_forked_worker_maps_the_same_memory():
     )
 
     assert [batch[0] for batch in loader] == [mapped_file(dataset.records)] * 2
+
+
+class Measured:
+    """Reads every record once, then says how much memory this worker has for itself alone."""
+
+    def __init__(self, records):
+        self.records = records
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        before = private_bytes()
+        for record in self.records:
+            str(record)
+        return private_bytes() - before
+
+
+def private_bytes():
+    with open("/proc/self/smaps_rollup") as file:
+        return 1024 * sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="needs Linux's /proc")
+def test_a_worker_does_not_copy_what_it_reads():
+    def growth(records):
+        loader = DataLoader(
+            Measured(records), num_workers=1, multiprocessing_context="fork", collate_fn=list
+        )
+        return next(iter(loader))[0]
+
+    shared = make_dataset(50_000).records
+
+    assert growth(shared) < 2 * 2**20  # what any code takes that runs for the first time
+    assert growth(list(shared)) > 10 * 2**20  # so the measure does see copies
 
 
 def test_a_plain_pickle_carries_the_records_themselves():

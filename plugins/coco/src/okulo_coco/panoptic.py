@@ -122,7 +122,7 @@ def _segment(
 def _check_first(dataset: InMemoryDataset) -> None:
     """Wrong folders are noticed here, and not an hour later."""
     for record in dataset.records[:1]:
-        for file in (record.file_name, record.pan_seg_file_name):
+        for file in (record.file_name, record.pan_seg_file_name or ""):
             system, inner = filesystem(file)
             if not system.exists(inner):
                 raise MissingFileError(

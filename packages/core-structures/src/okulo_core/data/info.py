@@ -1,6 +1,6 @@
 """What a whole data set shares: class names, colours, keypoints."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import Attribute, asdict, field, fields, frozen
@@ -8,7 +8,7 @@ from attrs import Attribute, asdict, field, fields, frozen
 __all__ = ["DatasetInfo"]
 
 
-def _names(values: Any) -> tuple[str, ...]:
+def _names(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
 
 

@@ -1,6 +1,6 @@
 """One image and its annotations, as light as names and numbers: no pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -25,7 +25,11 @@ def _segmentation(value: Any) -> Segmentation:
     return tuple(tuple(polygon) for polygon in value)
 
 
-def _floats(value: Any) -> tuple[float, ...] | None:
+def _tuple(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(values)
+
+
+def _optional_tuple(value: Any) -> tuple[float, ...] | None:
     return None if value is None else tuple(value)
 
 
@@ -46,11 +50,11 @@ class Annotation:
         extra: Whatever else the source says, for mappers that know about it.
     """
 
-    bbox: tuple[float, ...] = field(converter=tuple)
+    bbox: tuple[float, ...] = field(converter=_tuple)
     bbox_mode: BoxMode = field(default=BoxMode.XYXY_ABS, converter=BoxMode)
     category_id: int
     segmentation: Segmentation = field(default=None, converter=_segmentation)
-    keypoints: tuple[float, ...] | None = field(default=None, converter=_floats)
+    keypoints: tuple[float, ...] | None = field(default=None, converter=_optional_tuple)
     iscrowd: int = 0
     area: float | None = None
     id: int | None = None
@@ -104,10 +108,10 @@ class ImageRecord:
     image_id: int | str
     height: int | None = None
     width: int | None = None
-    annotations: tuple[Annotation, ...] = field(default=(), converter=tuple)
+    annotations: tuple[Annotation, ...] = field(default=(), converter=_tuple)
     sem_seg_file_name: str | None = None
     pan_seg_file_name: str | None = None
-    segments_info: tuple[dict[str, Any], ...] = field(default=(), converter=tuple)
+    segments_info: tuple[dict[str, Any], ...] = field(default=(), converter=_tuple)
     extra: dict[str, Any] = field(factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
