@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,8 +92,8 @@ class Instances:
         """
         if isinstance(item, str):
             return self.get(item)
-        if isinstance(item, int):
-            item = self._row(item)
+        if isinstance(item, int | np.integer):
+            item = self._row(int(item))
         selected = Instances(self._image_size)
         for name, value in self._fields.items():
             selected.set(name, _select(value, item))
