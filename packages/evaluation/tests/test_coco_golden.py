@@ -18,7 +18,10 @@ from okulo_evaluation.coco_evaluator import CocoEvaluator
 from okulo_evaluation.coco_metrics import coco_metrics, metric_names
 from okulo_evaluation.coco_results import instances_to_coco_json
 
-pytestmark = pytest.mark.shared
+pytestmark = [
+    pytest.mark.shared,
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:pycocotools"),
+]
 
 GOLDEN = "golden/detectron2/eval"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
-from attrs.validators import deep_iterable, gt, in_, optional
+from attrs.validators import deep_iterable, gt, optional
 
 from okulo_core.data import Dataset
 from okulo_core.data.coco_format import records_to_coco
@@ -67,6 +67,9 @@ class CocoEvaluator:
         max_dets_per_image: int | None = None,
         kpt_oks_sigmas: Sequence[float] = (),
     ) -> None:
+        unknown = sorted(set(tasks or ()) - set(TASKS))
+        if unknown:
+            raise ValueError(f"tasks must be among {TASKS}, got {unknown}")
         self._dataset = dataset
         self._output_dir = output_dir
         self._tasks = tasks
@@ -198,9 +201,7 @@ class CocoEvaluator:
 class CocoEvaluatorConfig:
     """Settings of :class:`CocoEvaluator`."""
 
-    tasks: tuple[Task, ...] | None = field(
-        default=None, validator=optional(deep_iterable(in_(TASKS)))
-    )
+    tasks: tuple[Task, ...] | None = None
     max_dets_per_image: int | None = field(default=None, validator=optional(gt(0)))
     kpt_oks_sigmas: tuple[float, ...] = field(default=(), validator=deep_iterable(gt(0.0)))
 

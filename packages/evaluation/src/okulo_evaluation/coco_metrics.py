@@ -73,10 +73,11 @@ def coco_metrics(
 
 
 def _evaluation(truth: dict[str, Any], results: Sequence[dict[str, Any]], task: Task) -> COCOeval:
+    # Copies, because pycocotools writes into annotations and results.
     api = COCO()
-    api.dataset = truth
+    api.dataset = {**truth, "annotations": [dict(a) for a in truth["annotations"]]}
     api.createIndex()
-    copies = [dict(result) for result in results]  # loadRes writes into them
+    copies = [dict(result) for result in results]
     if task == "segm":
         for copy in copies:
             copy.pop("bbox", None)  # so that the mask decides what is small, medium or large

@@ -6,7 +6,7 @@ import numpy as np
 from pycocotools import mask as rle
 from torch import Tensor
 
-from okulo_core.structures import Boxes, Instances
+from okulo_core.structures import Boxes, Instances, RotatedBoxes
 
 __all__ = ["instances_to_coco_json"]
 
@@ -41,7 +41,7 @@ def instances_to_coco_json(instances: Instances, image_id: int | str) -> list[di
 
 
 def _xywh(boxes: Boxes) -> list[list[float]]:
-    if not isinstance(boxes, Boxes):
+    if not isinstance(boxes, Boxes) or isinstance(boxes, RotatedBoxes):
         raise TypeError(
             f"COCO evaluation needs pred_boxes as Boxes (XYXY), got {type(boxes).__name__}"
         )

@@ -39,21 +39,25 @@ def outline_mask(image: np.ndarray, mask: np.ndarray, color: Color, thickness: i
     cv2.drawContours(image, contours, -1, color, thickness, cv2.LINE_AA)
 
 
-def draw_box(image: np.ndarray, box: Sequence[float], color: Color, thickness: int) -> None:
+def draw_box(
+    image: np.ndarray, box: Sequence[float] | np.ndarray, color: Color, thickness: int
+) -> None:
     """Draw the border of an XYXY box."""
     x0, y0, x1, y1 = box
     corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
     _polygon(image, corners, color, thickness)
 
 
-def draw_rotated_box(image: np.ndarray, box: Sequence[float], color: Color, thickness: int) -> None:
+def draw_rotated_box(
+    image: np.ndarray, box: Sequence[float] | np.ndarray, color: Color, thickness: int
+) -> None:
     """Draw the border of a (cx, cy, w, h, degrees) box; its own top edge is twice as thick."""
     corners = rotated_corners(box)
     _polygon(image, corners, color, thickness)
     _line(image, corners[0], corners[1], color, 2 * thickness)
 
 
-def rotated_corners(box: Sequence[float]) -> np.ndarray:
+def rotated_corners(box: Sequence[float] | np.ndarray) -> np.ndarray:
     """Corners (4, 2) in the order left top, right top, right bottom, left bottom of the box itself.
 
     The angle is in degrees, counter-clockwise as seen on the screen (y points down).
@@ -86,8 +90,8 @@ def draw_keypoints(
     for start, end, color in limbs:
         if shown[start] and shown[end]:
             _line(image, points[start], points[end], color, thickness)
-    for point, color in ((points[k], colors[k]) for k in np.flatnonzero(shown)):
-        center = tuple(_fixed_point(point).tolist())
+    for k in np.flatnonzero(shown).tolist():
+        center, color = _fixed_point(points[k]).tolist(), colors[k]
         radius = thickness + 1 << SHIFT
         cv2.circle(image, center, radius + (1 << SHIFT), (255, 255, 255), -1, cv2.LINE_AA, SHIFT)
         cv2.circle(image, center, radius, color, -1, cv2.LINE_AA, SHIFT)

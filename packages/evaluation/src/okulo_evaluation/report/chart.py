@@ -21,6 +21,10 @@ def _floats(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
+def _all(series: Iterable["Series"]) -> tuple["Series", ...]:
+    return tuple(series)
+
+
 @frozen
 class Series:
     """One line: points ``(x[i], y[i])`` in the order of x; a NaN or infinite y leaves a gap."""
@@ -42,7 +46,7 @@ class Chart:
     """Several series on common axes; an empty chart is drawn with a note instead of lines."""
 
     title: str
-    series: tuple[Series, ...] = field(converter=tuple)
+    series: tuple[Series, ...] = field(converter=_all)
     x_label: str = "step"
     y_label: str = ""
 

@@ -37,6 +37,10 @@ class Picture:
             )
 
 
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
 def _rows(rows: Iterable[Iterable[Any]]) -> tuple[tuple[Any, ...], ...]:
     return tuple(tuple(row) for row in rows)
 
@@ -46,7 +50,7 @@ class Table:
     """A titled table; numbers are set right with four digits, everything else as text."""
 
     title: str
-    columns: tuple[str, ...] = field(converter=tuple)
+    columns: tuple[str, ...] = field(converter=_names)
     rows: tuple[tuple[Any, ...], ...] = field(converter=_rows)
 
     def __attrs_post_init__(self) -> None:
