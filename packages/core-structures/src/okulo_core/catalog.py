@@ -13,6 +13,7 @@ from okulo_core.errors import (
     DuplicateComponentError,
     UnknownComponentError,
     did_you_mean,
+    with_article,
 )
 from okulo_core.hookspecs import Component
 from okulo_core.known import PROVIDERS
@@ -98,7 +99,7 @@ class Catalog:
             if same_name and _load(distribution, component) is cls:
                 return self._qualified(distribution, component)
         raise ComponentError(
-            f"{target} is not listed as a {kind}; "
+            f"{target} is not listed as {with_article(kind)}; "
             f'let a plugin list Component(kind="{kind}", name=..., config="{target}")'
         )
 
@@ -131,7 +132,7 @@ class Catalog:
             return UnknownComponentError(f"{missing}: {self._why_empty()}")
         others = sorted({other for other, known in self._by_key if known == plain})
         if others and kind not in others:
-            kinds = " and ".join(f"a {other}" for other in others)
+            kinds = " and ".join(with_article(other) for other in others)
             return ComponentError(f"{missing}; '{plain}' is {kinds}")
         if kind not in self.kinds():
             return UnknownComponentError(

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from attrs import Attribute
+
 __all__ = [
     "CheckpointError",
     "ComponentError",
@@ -15,6 +17,8 @@ __all__ = [
     "PluginWarning",
     "UnknownComponentError",
     "did_you_mean",
+    "words_of",
+    "with_article",
 ]
 
 
@@ -82,3 +86,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return "; did you mean " + " or ".join(repr(item) for item in near) + "?"
     return f"; there are: {', '.join(names)}" if names else ""
+
+
+def with_article(kind: str) -> str:
+    """``a backbone``, ``an augmentation``."""
+    return f"{'an' if kind[:1] in 'aeio' else 'a'} {kind}"
+
+
+def words_of(error: BaseException) -> str:
+    """What an exception says; those of attrs' validators carry the attribute behind the text."""
+    if len(error.args) > 1 and isinstance(error.args[1], Attribute):
+        return str(error.args[0])
+    return str(error) or repr(error)

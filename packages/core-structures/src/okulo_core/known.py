@@ -6,8 +6,9 @@ Only messages use this: components come from plugins, and a test compares the tw
 __all__ = ["PROVIDERS"]
 
 _NAMES: dict[str, dict[str, tuple[str, ...]]] = {
-    "okulo-coco": {"dataset": ("coco",)},
+    "okulo-coco": {"dataset": ("coco", "coco_panoptic")},
     "okulo-engine": {
+        "gradient_clipping": ("norm", "value"),
         "logger": ("console", "jsonl", "tensorboard"),
         "optimizer": ("adamw", "sgd"),
         "sampler": ("training",),
@@ -15,10 +16,14 @@ _NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "okulo-evaluation": {"evaluator": ("coco",), "visualizer": ("instances",)},
     "okulo-modeling": {
+        "anchor_generator": ("default",),
         "backbone": ("fpn", "resnet"),
+        "box_head": ("conv_fc",),
+        "box_predictor": ("fast_rcnn",),
         "model": ("faster_rcnn",),
         "proposal_generator": ("rpn",),
-        "roi_heads": ("standard_roi_heads",),
+        "roi_heads": ("standard",),
+        "top_block": ("max_pool", "p6p7"),
     },
     "okulo-shapes": {"dataset": ("shapes",)},
     "okulo-transforms": {

@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 
 from okulo_core import hookspecs
 from okulo_core.catalog import Catalog
-from okulo_core.errors import OkuloError, PluginError, PluginWarning, did_you_mean
+from okulo_core.errors import OkuloError, PluginError, PluginWarning, did_you_mean, words_of
 from okulo_core.hookspecs import Command, Component
 
 __all__ = ["PluginState", "Plugins"]
@@ -136,7 +136,7 @@ class Plugins:
                 status="broken",
                 error=str(failure)
                 if isinstance(failure, OkuloError)
-                else f"{type(failure).__name__}: {failure}",
+                else f"{type(failure).__name__}: {words_of(failure)}",
                 traceback="".join(traceback.format_exception(failure)),
             )
             message = f"plugin {distribution} {version}".rstrip() + f" is broken: {state.error}"

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 import attrs
 from attrs import NOTHING, Attribute, Factory
 
-from okulo_core.errors import ComponentError
+from okulo_core.errors import ComponentError, with_article
 
 __all__ = ["config_fields", "default_of", "field_type", "kind_of", "part", "parts"]
 
@@ -111,6 +111,6 @@ def _list_to_tuple(value: Any) -> Any:
 def _check_config(kind: str, name: str, value: Any) -> None:
     if not attrs.has(type(value)) or not callable(getattr(value, "build", None)):
         raise TypeError(
-            f"{name}: expected the configuration of a {kind}, a frozen attrs class with build(), "
-            f"got {value!r}"
+            f"{name}: expected the configuration of {with_article(kind)}, "
+            f"a frozen attrs class with build(), got {value!r}"
         )

@@ -18,7 +18,6 @@ from okulo_core.config.unstructuring import plain
 from okulo_core.config.values import enum_text, union_choices
 from okulo_core.config.versions import version_of
 from okulo_core.errors import OkuloError
-from okulo_core.hookspecs import Component
 
 __all__ = ["json_schema"]
 
@@ -103,17 +102,21 @@ class _Schema:
         """The importable components of a kind, defined on first use."""
         if kind not in self.choices:
             found = self.choices[kind] = []
+            names = {}
             for distribution, component in self.catalog.components(kind):
                 try:
                     cls = self.catalog.config_class(kind, f"{distribution}:{component.name}")
                 except OkuloError:
                     continue
-                found.append((cls, f"{kind}.{self.catalog.name_of(kind, cls)}"))
-                self.define(distribution, component, *found[-1])
+                name = self.catalog.name_of(kind, cls)
+                found.append((cls, f"{kind}.{name}"))
+                names[found[-1]] = {name, f"{distribution}:{component.name}"}
+            # Only now, since a definition may refer to any component of its own kind.
+            for cls, key in found:
+                self.define(cls, key, names[cls, key])
         return self.choices[kind]
 
-    def define(self, distribution: str, component: Component, cls: type, key: str) -> None:
-        names = {key.removeprefix(f"{component.kind}."), f"{distribution}:{component.name}"}
+    def define(self, cls: type, key: str, names: set[str]) -> None:
         body = self.config(cls)
         body["properties"] = {"type": {"enum": sorted(names)}, **body["properties"]}
         self.definitions[key] = body

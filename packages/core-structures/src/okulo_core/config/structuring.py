@@ -14,7 +14,7 @@ from okulo_core.config.fields import config_fields, default_of, field_type, kind
 from okulo_core.config.merging import Edits
 from okulo_core.config.values import Values, collected
 from okulo_core.config.versions import upgraded
-from okulo_core.errors import ComponentError, ConfigError, did_you_mean
+from okulo_core.errors import ComponentError, ConfigError, did_you_mean, with_article, words_of
 
 __all__ = ["structure", "structure_part"]
 
@@ -99,7 +99,7 @@ class _Structurer:
             known = len(self.faults.problems)
             self.validate(cls, values, path)
             if len(self.faults.problems) == known:  # the class's own check of several fields
-                self.faults.note(path, f"{cls.__name__}: {_message(error)}")
+                self.faults.note(path, f"{cls.__name__}: {words_of(error)}")
             return INVALID
 
     def validate(self, cls: type, values: dict[str, Any], path: str) -> None:
@@ -114,7 +114,7 @@ class _Structurer:
                 if callable(attribute.converter):
                     value = attribute.converter(value)
             except Exception as error:
-                self.faults.note(join(path, name), _message(error))
+                self.faults.note(join(path, name), words_of(error))
                 continue
             object.__setattr__(draft, attribute.name, value)
             ready.append((join(path, name), attribute, value))
@@ -125,7 +125,7 @@ class _Structurer:
             except AttributeError:  # it looks at a field whose own fault is noted
                 continue
             except Exception as error:
-                self.faults.note(here, _message(error))
+                self.faults.note(here, words_of(error))
 
     def field(
         self, data: Any, cls: type, attribute: Attribute[Any], default: Any, path: str
@@ -147,17 +147,19 @@ class _Structurer:
         """A component's configuration, of the default's class unless ``type`` names another."""
         if not isinstance(data, Mapping):
             hint = f"{{type: {data}}}" if isinstance(data, str) else "a mapping with the key 'type'"
-            return self.faults.wrong(path, f"{hint} for a {kind}", data)
+            return self.faults.wrong(path, f"{hint} for {with_article(kind)}", data)
         rest = {key: value for key, value in data.items() if key != "type"}
         if "type" not in data:
             if not attrs.has(type(default)):
                 names = sorted({item.name for _, item in self.catalog.components(kind)})
                 known = f"; there are: {', '.join(names)}" if names else ""
-                return self.faults.note(path, f"needs the key 'type' to choose a {kind}{known}")
+                return self.faults.note(
+                    path, f"needs the key 'type' to choose {with_article(kind)}{known}"
+                )
             return self.config(rest, type(default), default, path)
         name = data["type"]
         if not isinstance(name, str):
-            return self.faults.wrong(join(path, "type"), f"the name of a {kind}", name)
+            return self.faults.wrong(join(path, "type"), f"the name of {with_article(kind)}", name)
         try:
             cls = self.catalog.config_class(kind, name)
         except ComponentError as error:
@@ -177,17 +179,14 @@ class _Structurer:
                 kept[str(key)] = read(value, key, kept.get(key), join(path, key))
             return collected(dict, kept.items())
         if as_mapping:
-            return self.faults.wrong(path, f"a mapping from names to a {kind} each", data)
+            return self.faults.wrong(
+                path, f"a mapping from names to {with_article(kind)} each", data
+            )
         if isinstance(data, Edits):
             return self.values.edited(data, default, read, path)
         if isinstance(data, list | tuple):
             items = enumerate(data)
             return collected(tuple, [read(v, i, None, join(path, i)) for i, v in items])
         return self.faults.wrong(
-            path, f"a list of mappings with the key 'type', each a {kind}", data
+            path, f"a list of mappings with the key 'type', each {with_article(kind)}", data
         )
-
-
-def _message(error: Exception) -> str:
-    """An exception's own words; those of attrs' validators carry more behind the text."""
-    return str(error.args[0]) if error.args else repr(error)

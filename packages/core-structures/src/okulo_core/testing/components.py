@@ -101,7 +101,7 @@ def _is_module(built: Any) -> bool:
 def _check_gradients(module: nn.Module, inputs: Sequence[Any]) -> None:
     name = type(module).__name__
     inputs = copy.deepcopy(inputs)  # gradients are left in the copy
-    watched = {key: p for key, p in module.named_parameters() if p.requires_grad}
+    watched: dict[str, Any] = {k: p for k, p in module.named_parameters() if p.requires_grad}
     given = [tensor for tensor in _tensors(inputs) if tensor.requires_grad]
     watched |= {f"input {index}": tensor for index, tensor in enumerate(given)}
     module.train()
