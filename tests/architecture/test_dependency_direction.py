@@ -52,8 +52,10 @@ def test_declared_siblings_are_those_of_the_table(name):
 @pytest.mark.parametrize("name", [*MAY_IMPORT, *PLUGINS])
 def test_own_suite_imports_only_what_its_environment_holds(name):
     held = {f"okulo-{name}", *(declared(name) | transitive(name))}
-    for path in sources(name, "tests"):
-        third_party = imported(path) - set(sys.stdlib_module_names) - TEST_TOOLS
+    paths = sources(name, "tests")
+    helpers = {path.stem for path in paths}
+    for path in paths:
+        third_party = imported(path) - set(sys.stdlib_module_names) - TEST_TOOLS - helpers
         needed = {DISTRIBUTION.get(top, top).replace("_", "-").lower() for top in third_party}
         assert needed <= held, f"{path}: not in the environment: {sorted(needed - held)}"
 

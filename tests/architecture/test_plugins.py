@@ -7,7 +7,7 @@ import tomllib
 import pytest
 from house import MAY_IMPORT, PLUGINS, folder_of
 
-WITH_PLUGIN = [name for name in [*MAY_IMPORT, *PLUGINS] if name not in {"ops", "core"}]
+WITH_PLUGIN = [name for name in [*MAY_IMPORT, *PLUGINS] if name not in {"ops", "core", "reid"}]
 LISTING = """
 import sys
 from okulo_core.catalog import Catalog
