@@ -1,4 +1,4 @@
-"""Rows MM-001 to MM-011 in spirit, FV-102, FV-106, FV-107: any path or URL; whole writes."""
+"""Rows MM-001 to MM-008, MM-011, MM-012, FV-102 to FV-107 in spirit: any URL; whole writes."""
 
 import os
 import subprocess
@@ -8,8 +8,10 @@ import fsspec
 import pytest
 from fsspec.registry import known_implementations
 
+from okulo_core.errors import DataError
 from okulo_core.io import (
     atomic_write,
+    dict_from_file,
     filesystem,
     is_url,
     list_from_file,
@@ -193,3 +195,18 @@ def test_lines_keep_their_blanks(tmp_path):
     assert list_from_file(path) == ["a ", "", " b", "c"]
     assert list_from_file(path, prefix="x/", offset=2, max_num=1) == ["x/ b"]
     assert list_from_file(path, offset=9) == []
+
+
+def test_columns_are_found_by_the_first(tmp_path):
+    (tmp_path / "map.txt").write_text("1 cat\n2  big dog\n1 mouse\n")
+
+    assert dict_from_file(tmp_path / "map.txt") == {"1": "mouse", "2": ["big", "dog"]}
+    assert dict_from_file(tmp_path / "map.txt", key_type=int)[1] == "mouse"
+
+
+@pytest.mark.parametrize("line", ["", "alone"])
+def test_a_line_without_a_second_column_is_named(tmp_path, line):
+    (tmp_path / "map.txt").write_text(f"1 cat\n{line}\n")
+
+    with pytest.raises(DataError, match=rf"map\.txt, line 2: .* got '{line}'"):
+        dict_from_file(tmp_path / "map.txt")

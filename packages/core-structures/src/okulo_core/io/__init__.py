@@ -3,6 +3,7 @@
 from okulo_core.io.download import cache_dir, local_path
 from okulo_core.io.files import (
     atomic_write,
+    dict_from_file,
     filesystem,
     list_from_file,
     open_file,
@@ -14,6 +15,7 @@ from okulo_core.io.paths import is_url, resolve
 __all__ = [
     "atomic_write",
     "cache_dir",
+    "dict_from_file",
     "dump",
     "filesystem",
     "is_url",

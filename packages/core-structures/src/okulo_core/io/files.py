@@ -2,14 +2,22 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from okulo_core.errors import DataError
 from okulo_core.io.paths import is_url, resolve
 
-__all__ = ["atomic_write", "filesystem", "list_from_file", "open_file", "read_bytes"]
+__all__ = [
+    "atomic_write",
+    "dict_from_file",
+    "filesystem",
+    "list_from_file",
+    "open_file",
+    "read_bytes",
+]
 
 
 def filesystem(path: str | os.PathLike[str], **options: Any) -> tuple[Any, str]:
@@ -116,3 +124,27 @@ def list_from_file(
     with open_file(path) as file:
         lines = [prefix + line.rstrip("\r\n") for line in file][offset:]
     return lines[:max_num] if max_num > 0 else lines
+
+
+def dict_from_file(
+    path: str | os.PathLike[str], *, key_type: Callable[[str], Any] = str
+) -> dict[Any, str | list[str]]:
+    """Columns of a UTF-8 file, split at white space, by the first one; later lines win.
+
+    Args:
+        path: Local path or URL.
+        key_type: Makes the key of the first column.
+
+    Returns:
+        The second column, or the list of the others where there are more than two.
+
+    Raises:
+        DataError: A line has fewer than two columns.
+    """
+    found: dict[Any, str | list[str]] = {}
+    for number, line in enumerate(list_from_file(path), start=1):
+        key, *values = line.split() or [""]
+        if not values:
+            raise DataError(f"{path}, line {number}: expected two columns or more, got {line!r}")
+        found[key_type(key)] = values[0] if len(values) == 1 else values
+    return found
