@@ -216,11 +216,9 @@ def test_two_processes_score_as_one(tmp_path):
     assert [process.wait(timeout=300) for process in running] == [0, 0]
 
     main, other = (json.loads((tmp_path / f"scores-{rank}.json").read_text()) for rank in (0, 1))
-    assert main == one
+    assert list(main) == list(one) == ["bbox"]
+    assert main["bbox"] == pytest.approx(one["bbox"], rel=0, abs=0, nan_ok=True)
     assert np.isfinite(one["bbox"]["AP"])
     assert other == {}
-    written = [
-        sorted(json.loads((tmp_path / world / "coco_instances_results.json").read_text()), key=str)
-        for world in ("1", "2")
-    ]
-    assert written[0] == written[1]
+    name = "coco_instances_results.json"
+    assert (tmp_path / "2" / name).read_bytes() == (tmp_path / "1" / name).read_bytes()

@@ -124,17 +124,18 @@ class CocoEvaluator:
     def _with_dataset_ids(
         self, images: Sequence[_ImageResults], truth: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        """All results with the category ids of the data set's own file."""
+        """All results in the data set's order, with the category ids of its own file."""
         ids = [category["id"] for category in truth["categories"]]
-        known = {image["id"] for image in truth["images"]}
-        unknown = [image.image_id for image in images if image.image_id not in known]
+        position = {image["id"]: k for k, image in enumerate(truth["images"])}
+        unknown = [image.image_id for image in images if image.image_id not in position]
         if unknown:
             raise ValueError(
                 f"predictions are for images that {self._dataset.info.name!r} does not have: "
                 f"{unknown[:5]}; evaluate on the data set that the loader reads"
             )
+        ordered = sorted(images, key=lambda image: position[image.image_id])
         results = []
-        for result in itertools.chain.from_iterable(image.results for image in images):
+        for result in itertools.chain.from_iterable(image.results for image in ordered):
             label = result["category_id"]
             if not 0 <= label < len(ids):
                 raise ValueError(

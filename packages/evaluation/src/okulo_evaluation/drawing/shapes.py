@@ -42,10 +42,19 @@ def outline_mask(image: np.ndarray, mask: np.ndarray, color: Color, thickness: i
 def draw_box(
     image: np.ndarray, box: Sequence[float] | np.ndarray, color: Color, thickness: int
 ) -> None:
-    """Draw the border of an XYXY box."""
-    x0, y0, x1, y1 = box
-    corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-    _polygon(image, corners, color, thickness)
+    """Draw the border of an XYXY box, sharp on the pixel grid and exactly ``thickness`` wide."""
+    corners = np.clip(np.reshape(box, (2, 2)), -FARTHEST, FARTHEST) - 0.5
+    left, top, right, bottom = np.round(corners).astype(int).ravel().tolist()
+    before, after = thickness // 2, thickness - thickness // 2
+    x0, y0, x1, y1 = left - before, top - before, right + after, bottom + after
+    _fill(image, x0, y0, x1, top + after, color)
+    _fill(image, x0, bottom - before, x1, y1, color)
+    _fill(image, x0, y0, left + after, y1, color)
+    _fill(image, right - before, y0, x1, y1, color)
+
+
+def _fill(image: np.ndarray, x0: int, y0: int, x1: int, y1: int, color: Color) -> None:
+    image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = color
 
 
 def draw_rotated_box(

@@ -84,7 +84,7 @@ def _places(anchor: Anchor, size: tuple[int, int], width: int, height: int) -> n
     ]
     inside = [(x0, y0), (x1 - w, y0), (x0, y1 - h), (x0, y0 + h)]
     # A label inside a small object would hide it.
-    roomy = x1 - x0 > 1.5 * w and y1 - y0 > 4 * h
+    roomy = (x1 - x0) * (y1 - y0) > 5 * w * h
     corners = np.round([*outside[:2], *inside, *outside[2:]] if roomy else [*outside, *inside])
     wanted = corners.astype(int)
     moved = np.clip(wanted, 0, [max(width - w, 0), max(height - h, 0)])
