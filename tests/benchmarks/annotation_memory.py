@@ -4,11 +4,11 @@
 
 Forked workers share the parent's memory until someone writes to it. Merely looking at a Python
 object writes its reference count, so that workers slowly copy a list of records; records in shared
-memory stay shared. What a worker has for itself alone is its private memory (USS); the sum of
-proportional memory (PSS) over the parent and all workers is what the machine really spends, with
-shared pages counted once. Resident memory (RSS) is printed too, but misleads both ways: a worker's
-copy of a page takes the place of the shared one and changes nothing, while a shared page counts
-in full for every worker that has touched it.
+memory stay shared. What a worker has for itself alone is its private memory (USS). The sum of
+proportional memory (PSS, without program files) over the parent and all workers is what the machine
+really spends, with shared pages counted once. Resident memory (RSS) is printed too, but misleads
+both ways: a worker's copy of a page takes the place of the shared one and changes nothing, while a
+shared page counts in full for every worker that has touched it.
 
 Every worker is measured when it has read its first few records, and after each epoch. What must
 stay below 5 % for shared records: in the first epoch, the growth of private memory as a share of
@@ -52,11 +52,13 @@ def memory() -> dict[str, int]:
     """Bytes of this process, by kind, as the kernel counts them."""
     with open("/proc/self/smaps_rollup") as file:
         rows = {name.rstrip(":"): int(size) for name, size, *_ in map(str.split, list(file)[1:])}
-    private = rows["Private_Clean"] + rows["Private_Dirty"]
-    return {
-        kind: size * 1024
-        for kind, size in zip(KINDS, (private, rows["Pss"], rows["Rss"]), strict=True)
+    kilobytes = {
+        "private": rows["Private_Clean"] + rows["Private_Dirty"],
+        # Without Pss_File: the share in libraries depends on who else on the machine uses them.
+        "proportional": rows["Pss_Anon"] + rows["Pss_Shmem"],
+        "resident": rows["Rss"],
     }
+    return {kind: size * 1024 for kind, size in kilobytes.items()}
 
 
 class Measured(Dataset[Any]):
