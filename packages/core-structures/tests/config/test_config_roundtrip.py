@@ -12,7 +12,24 @@ from okulo_core.config import load_config, save_config, structure, unstructure
 def texts():
     # TOML and YAML have no lone surrogates.
     return st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
-        ["1e-4", "null", "~", "true", "no", "010", "2020-01-01", "", "<<", "=", "- a", "a: b", "#"]
+        [
+            "1e-4",
+            "null",
+            "~",
+            "true",
+            "no",
+            "010",
+            "2020-01-01",
+            "",
+            "<<",
+            "=",
+            "- a",
+            "a: b",
+            "#",
+            "\x85",
+            "a\n b",
+            "\u2028",
+        ]
     )
 
 

@@ -67,6 +67,11 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def text(self, data: str) -> yaml.ScalarNode:
+        # PyYAML loses some line breaks (U+0085) in every style but the one with escapes.
+        style = None if data.isprintable() else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
 
 for _tag, _pattern, _first in _TAGS:
     # The whole text must match; PyYAML itself looks at the beginning only.
@@ -75,6 +80,7 @@ for _tag, _pattern, _first in _TAGS:
     _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _whole, _first)
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
 _Loader.add_constructor(None, _Loader.refuse)
+_Dumper.add_representer(str, _Dumper.text)
 
 
 def parse_yaml(text: str) -> Any:
