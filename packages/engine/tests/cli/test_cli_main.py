@@ -136,7 +136,7 @@ def test_the_version(plugins, capsys):
     ("argv", "message"),
     [
         ([], "required: COMMAND"),
-        (["wav"], "no command 'wav'; there are: components, config,"),
+        (["wav"], "no command 'wav'; did you mean 'wave'?"),
         (["wave", "--lou"], "unrecognized arguments: --lou"),
         (["eval", "--weights", "w"], "required: config"),
         (["predict", "a.yaml", "b.png"], "required: --weights, --output"),
@@ -215,9 +215,10 @@ def test_components_as_a_table_and_as_json(plugins, capsys):
     ]
 
 
-def test_an_unknown_kind_lists_the_kinds(plugins, capsys):
-    assert main(["components", "--kind", "los"], plugins=plugins) == 1
-    assert "no component of kind 'los'; there are: gradient_clipping, " in capsys.readouterr().err
+def test_an_unknown_kind_names_the_nearest(plugins, capsys):
+    assert main(["components", "--kind", "schedul"], plugins=plugins) == 1
+    message = "no component of kind 'schedul'; did you mean 'schedule'?"
+    assert message in capsys.readouterr().err
 
 
 def test_plugins_as_a_table_and_as_json(plugins, capsys):

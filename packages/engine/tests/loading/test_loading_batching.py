@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okulo_core.data import DatasetInfo, ImageRecord, InMemoryDataset
@@ -39,6 +39,7 @@ def test_squares_go_with_upright_images_and_the_rest_waits():
     assert by_orientation(dataset((2, 1), (1, 1), (3, 1), (1, 2), (5, 1)), 2) == [[0, 2], [1, 3]]
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     groups=st.lists(st.integers(0, 3), max_size=60),
     size=st.integers(1, 5),

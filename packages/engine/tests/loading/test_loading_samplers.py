@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from okulo_core.testing import shared_path
@@ -40,6 +40,7 @@ def test_inference_shares_are_detectron2s():
         assert list(InferenceSampler(size, rank=rank, world_size=world)) == expected, match[0]
 
 
+@settings(deadline=None, max_examples=50)
 @given(size=st.integers(1, 40), world=st.integers(1, 5), seed=st.integers(0, 2**31))
 def test_processes_share_one_stream(size, world, seed):
     whole = head(TrainingSampler(size, True, seed, rank=0, world_size=1), 3 * size)
@@ -49,6 +50,7 @@ def test_processes_share_one_stream(size, world, seed):
         assert head(share, len(expected)) == expected
 
 
+@settings(deadline=None, max_examples=50)
 @given(size=st.integers(1, 40), seed=st.integers(0, 2**31))
 def test_each_epoch_is_a_permutation(size, seed):
     stream = head(TrainingSampler(size, seed=seed), 3 * size)
@@ -56,6 +58,7 @@ def test_each_epoch_is_a_permutation(size, seed):
         assert sorted(stream[start : start + size]) == list(range(size))
 
 
+@settings(deadline=None, max_examples=50)
 @given(size=st.integers(0, 60), world=st.integers(1, 8))
 def test_inference_shares_are_contiguous_complete_and_balanced(size, world):
     shares = [list(InferenceSampler(size, rank=r, world_size=world)) for r in range(world)]

@@ -4,7 +4,7 @@ import argparse
 
 import attrs
 
-from okulo_core.errors import UnknownComponentError
+from okulo_core.errors import UnknownComponentError, did_you_mean
 from okulo_engine.cli.output import print_json, print_table
 
 __all__ = ["add_arguments", "run"]
@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     kinds = catalog.kinds()
     if args.kind is not None and args.kind not in kinds:
         raise UnknownComponentError(
-            f"no component of kind '{args.kind}'; there are: {', '.join(kinds) or 'none'}"
+            f"no component of kind '{args.kind}'{did_you_mean(args.kind, kinds)}"
         )
     entries = catalog.components(args.kind)
     if args.json:

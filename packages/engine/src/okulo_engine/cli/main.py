@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
-from okulo_core.errors import OkuloError, PluginError
+from okulo_core.errors import OkuloError, PluginError, did_you_mean
 from okulo_core.hookspecs import Command
 from okulo_core.plugins import Plugins
 from okulo_engine.__about__ import __version__
@@ -125,8 +125,8 @@ def _chosen(plugins: Plugins, name: str) -> tuple[str, Command]:
         )
     absent = [state for state in plugins.states if state.status != "loaded"]
     hint = "".join(f"\n  {state.distribution} is {state.status}: {state.error}" for state in absent)
-    known = ", ".join(command.name for _, command in plugins.commands()) or "none"
-    _overview(plugins.commands()).error(f"no command '{name}'; there are: {known}{hint}")
+    near = did_you_mean(name, [command.name for _, command in plugins.commands()])
+    _overview(plugins.commands()).error(f"no command '{name}'{near}{hint}")
 
 
 if __name__ == "__main__":

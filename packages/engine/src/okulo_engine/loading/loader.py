@@ -32,7 +32,8 @@ class LoaderConfig:
     """Where samples come from and how they are batched, for training or for testing.
 
     The sampler, the grouping and the filter concern training only: a test sees every record once,
-    in order.
+    in order. A sampler's configuration has ``build(dataset, seed=...)``, which returns the endless
+    indices of this process; the k-th of process r of W stands at r + k W of the global stream.
     """
 
     dataset: Any = part("dataset")
@@ -143,7 +144,6 @@ class _TrainingBatches:
         self._start = start
 
     def __iter__(self) -> Iterator[list[Place]]:
-        # The k-th index of process r of W stands at r + k W of the global stream.
         positions = itertools.count(get_rank(), get_world_size())
         stream = itertools.starmap(Place, zip(positions, self._sampler, strict=False))
         batches = grouped(stream, self._size, self._orientation)

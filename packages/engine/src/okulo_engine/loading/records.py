@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from okulo_core.data import Dataset, DatasetInfo, ImageRecord
 
 __all__ = ["Subset", "annotated_indices"]
@@ -12,7 +14,8 @@ class Subset:
 
     def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
         self._dataset = dataset
-        self._indices = indices
+        # An array, because looking at a list's items makes each worker copy their memory.
+        self._indices = np.asarray(indices, dtype=np.int64)
 
     @property
     def info(self) -> DatasetInfo:
@@ -22,7 +25,7 @@ class Subset:
         return len(self._indices)
 
     def __getitem__(self, index: int) -> ImageRecord:
-        return self._dataset[self._indices[index]]
+        return self._dataset[int(self._indices[index])]
 
 
 def annotated_indices(dataset: Dataset) -> list[int]:
