@@ -37,7 +37,8 @@ def inference_on_dataset(
     for evaluator in evaluators:
         evaluator.reset()
     images, model_seconds, start = 0, 0.0, time.perf_counter()
-    with _evaluating(model), torch.inference_mode():
+    # Not inference_mode: what a model caches here, anchors say, must serve in training as well.
+    with _evaluating(model), torch.no_grad():
         for batch in loader:
             began = time.perf_counter()
             outputs = model(batch)

@@ -1,5 +1,6 @@
 """Processes and devices of a run."""
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,4 +72,7 @@ def distributed_model(model: nn.Module, device: torch.device) -> nn.Module:
         return model
     devices = [device] if device.type == "cuda" else None
     # Buffers stay each process's own: exchanging them costs time in every step.
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+    option = "forward_sync_buffers"  # its name in newer PyTorch, which deprecates the other
+    if option not in inspect.signature(DistributedDataParallel).parameters:
+        option = "broadcast_buffers"
+    return DistributedDataParallel(model, device_ids=devices, **{option: False})

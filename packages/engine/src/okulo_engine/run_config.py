@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from attrs import Attribute, field, frozen
-from attrs.validators import ge
+from attrs.validators import ge, in_, instance_of
 
 from okulo_core.config import part, parts
 from okulo_engine.hooks.checkpoint import CheckpointConfig
@@ -32,7 +32,10 @@ class RunConfig:
     seed: int = field(default=0, validator=ge(0))
     device: str = "auto"  # auto, cpu, cuda, cuda:1, ...
 
-    amp: Literal["none", "bf16", "fp16"] = "none"  # precision of the forward pass
+    # Precision of the forward pass.
+    amp: Literal["none", "bf16", "fp16"] = field(
+        default="none", validator=in_(("none", "bf16", "fp16"))
+    )
     accumulate: int = field(default=1, validator=ge(1))  # batches per step
     clip_gradients: Any = part("gradient_clipping", optional=True)
     deterministic: bool | None = None  # null: on the CPU, where it costs little
@@ -42,7 +45,9 @@ class RunConfig:
 
     eval_period: int = field(default=0, validator=ge(0))  # steps; 0 evaluates at the end alone
     evaluators: Any = parts("evaluator")
-    checkpoint: CheckpointConfig = field(factory=CheckpointConfig)
+    checkpoint: CheckpointConfig = field(
+        factory=CheckpointConfig, validator=instance_of(CheckpointConfig)
+    )
     log_period: int = field(default=20, validator=ge(1))  # steps
     loggers: Any = parts("logger", default=(ConsoleConfig(), JsonLinesConfig()))
     hooks: Any = parts("hook")

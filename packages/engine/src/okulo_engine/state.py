@@ -1,9 +1,11 @@
 """Everything that a training run changes, and that a checkpoint must hold."""
 
+from __future__ import annotations
+
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from torch import Tensor, nn
@@ -13,8 +15,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from okulo_core.distributed import all_gather, get_rank
 from okulo_core.protocols import Sample
-from okulo_engine.hooks.base import HookBase
 from okulo_engine.seeding import random_state, set_random_state
+
+if TYPE_CHECKING:  # hooks look at the state
+    from okulo_engine.hooks.base import HookBase
 
 __all__ = ["TrainState"]
 

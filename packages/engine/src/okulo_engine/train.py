@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -143,12 +144,15 @@ def _train(
     loader = build_train_loader(
         config.train_data, seed=config.seed, start_batch=state.batches_seen, dataset=dataset
     )
-    fit(
-        state,
-        loader,
-        autocast=autocast_for(config.amp, device),
-        accumulate=config.accumulate,
-    )
+    with warnings.catch_warnings():
+        # In fp16 a step may be skipped, the first above all; the schedule counts it all the same.
+        warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step", UserWarning)
+        fit(
+            state,
+            loader,
+            autocast=autocast_for(config.amp, device),
+            accumulate=config.accumulate,
+        )
     return evaluations[0].results if evaluations else {}
 
 

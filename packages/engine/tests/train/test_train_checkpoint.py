@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -54,6 +55,13 @@ def test_the_files_are_those_of_the_libraries_and_of_sha256sum(tmp_path):
     assert torch.load(path / "state.pt", weights_only=True)["step"] == 20
     check = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=path, capture_output=True)
     assert check.returncode == 0
+
+
+def test_a_state_that_could_not_be_loaded_is_not_written(tmp_path):
+    state = {"hooks": {"Mine": [1.0, np.float64(2.0)]}}
+    with pytest.raises(TypeError, match=r"state\['hooks'\]\['Mine'\]\[1\] is .* numpy.float64"):
+        write_checkpoint(tmp_path / "step_00000001", weights={}, state=state, metadata={})
+    assert names(tmp_path) == []
 
 
 def test_a_checkpoint_of_the_same_step_is_replaced(tmp_path):

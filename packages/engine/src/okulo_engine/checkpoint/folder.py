@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 WEIGHTS, STATE, SUMS = "model.safetensors", "state.pt", "SHA256SUMS"
+LOADABLE = (type(None), bool, int, float, complex, str, bytes)
 _logger = logging.getLogger(__name__)
 
 
@@ -62,7 +63,10 @@ def write_checkpoint(
 
     Raises:
         CheckpointError: If the disk is full or cannot be written; nothing else is touched then.
+        TypeError: If the state has something of another type; found out later, it would make the
+            checkpoint worthless.
     """
+    _check_loadable(state, "state")
     # Both go through memory: the libraries' own writers hide why a write failed.
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
@@ -152,6 +156,22 @@ def prune(folder: Path, *, keep: int, newest: Path) -> None:
         _remove(path)
     for path in folder.glob(".step_*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _check_loadable(value: Any, path: str) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_loadable(key, f"{path}: key")
+            _check_loadable(item, f"{path}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_loadable(item, f"{path}[{index}]")
+    # Exactly these: numpy's float64 is a float too, and torch.load refuses it.
+    elif not isinstance(value, Tensor) and type(value) not in LOADABLE:
+        raise TypeError(
+            f"a checkpoint holds plain containers, numbers, strings and tensors, but {path} is "
+            f"{value!r} of type {type(value).__module__}.{type(value).__qualname__}"
+        )
 
 
 def _write_through(path: Path, data: bytes) -> None:

@@ -29,9 +29,11 @@ class Evaluate(HookBase):
         if not due and state.step < state.steps:
             return
         state.notify("before_evaluation")
-        self.results = dict(self._evaluate() or {})
-        if self.results:
-            state.notify("after_evaluation", flat_metrics(self.results))
+        results = self._evaluate() or {}
+        metrics = flat_metrics(results)
+        self.results = _plain(results)
+        if metrics:
+            state.notify("after_evaluation", metrics)
         synchronize()
 
     def state_dict(self) -> dict[str, Any]:
@@ -54,6 +56,14 @@ def flat_metrics(results: Mapping[str, Any], prefix: str = "") -> dict[str, floa
         else:
             flat[f"{prefix}{name}"] = _number(f"{prefix}{name}", value)
     return flat
+
+
+def _plain(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with numbers of Python, which a checkpoint can hold, in place of numpy's."""
+    return {
+        name: _plain(value) if isinstance(value, Mapping) else float(value)
+        for name, value in results.items()
+    }
 
 
 def _number(name: str, value: Any) -> float:

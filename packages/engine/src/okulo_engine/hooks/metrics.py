@@ -1,7 +1,10 @@
 """Collect what a run measures and hand it to the loggers."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,8 +13,10 @@ from torch.optim import Optimizer
 from okulo_core.distributed import all_gather, reduce_dict
 from okulo_core.events import get_event_storage
 from okulo_engine.hooks.base import HookBase
-from okulo_engine.loggers.base import LoggerBase
 from okulo_engine.state import TrainState
+
+if TYPE_CHECKING:  # loggers are hooks too
+    from okulo_engine.loggers.base import LoggerBase
 
 __all__ = ["LogMetrics", "current_lr"]
 

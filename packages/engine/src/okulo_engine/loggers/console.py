@@ -1,8 +1,11 @@
 """The console: a progress bar on a terminal, plain lines elsewhere."""
 
+import logging
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import TextIO
 
 from attrs import frozen
 from rich.console import Console
@@ -21,7 +24,8 @@ class ConsoleLogger(LoggerBase):
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        # Standard error, like the log: standard output is for results.
+        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._steps = 0
 
@@ -38,7 +42,9 @@ class ConsoleLogger(LoggerBase):
             self._task: TaskID = self._progress.add_task(
                 "", total=state.steps, completed=state.step, eta="-", losses=""
             )
-            self._progress.start()
+            self._stderr = sys.stderr
+            self._progress.start()  # puts a stream of its own in the place of standard error
+            _redirect_log(self._stderr, sys.stderr)
 
     def after_step(self, state: TrainState) -> None:
         if self._progress is not None:
@@ -58,6 +64,7 @@ class ConsoleLogger(LoggerBase):
 
     def after_train(self, state: TrainState) -> None:
         if self._progress is not None:
+            _redirect_log(sys.stderr, self._stderr)
             self._progress.stop()
 
 
@@ -67,6 +74,13 @@ class ConsoleConfig:
 
     def build(self, output_dir: Path) -> ConsoleLogger:
         return ConsoleLogger()
+
+
+def _redirect_log(old: TextIO, new: TextIO) -> None:
+    """Let log records that go to one stream go to another: above the bar, and not through it."""
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler and handler.stream is old:
+            handler.setStream(new)
 
 
 def _losses(scalars: Mapping[str, float]) -> str:
