@@ -1,6 +1,6 @@
 """The demo's steps: draw and train, predict on the validation images, show both in a report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -8,7 +8,7 @@ import torch
 from okulo_core.config import load_config
 from okulo_core.data import Dataset
 from okulo_core.plugins import Plugins
-from okulo_core.protocols import Prediction
+from okulo_core.protocols import Prediction, Sample
 from okulo_engine.checkpoint import load_model_weights
 from okulo_engine.cli.pictures import read_picture, write_picture
 from okulo_engine.loading import build_test_loader
@@ -35,19 +35,23 @@ def showcase(
         overrides=[*places, *overrides],
     )
     train(config, output_dir=output, catalog=plugins.catalog(), resume=resume)
+    assert config.test_data is not None, "the recipe has test data"
     dataset = config.test_data.dataset.build()
-    predictions = predict_best(config, dataset, output)
+    loader = build_test_loader(config.test_data, dataset)
+    predictions = predict_best(config, loader, output / "checkpoints" / "best")
     gallery = draw(config, dataset, predictions, output / "pictures")
     return report_from_run(output, title="Okulo demo: drawn shapes", gallery=gallery)
 
 
-def predict_best(config: RunConfig, dataset: Dataset, output: Path) -> list[Prediction]:
-    """What the best checkpoint finds in the first pictures' worth of images."""
+def predict_best(
+    config: RunConfig, loader: Iterable[list[Sample]], weights: Path
+) -> list[Prediction]:
+    """What the best checkpoint finds in as many images as there will be pictures."""
     model = config.model.build().eval()
-    load_model_weights(model, output / "checkpoints" / "best")
+    load_model_weights(model, weights)
     predictions: list[Prediction] = []
     with torch.inference_mode():
-        for batch in build_test_loader(config.test_data, dataset):
+        for batch in loader:
             predictions += model(batch)
             if len(predictions) >= PICTURES:
                 break
