@@ -212,5 +212,11 @@ class TestSaving:
             save_config(config, tmp_path / "run.yaml", catalog)
 
     def test_yaml_keeps_the_order_and_is_readable(self, tmp_path, catalog, toys):
-        save_config(toys.CheckpointConfig(), tmp_path / "a.yaml", catalog)
-        assert (tmp_path / "a.yaml").read_text() == "period: 200\nkeep: 2\n"
+        save_config(
+            toys.RunConfig(model=toys.DetectorConfig(num_classes=3)), tmp_path / "a.yaml", catalog
+        )
+        lines = (tmp_path / "a.yaml").read_text().splitlines()
+        assert lines[:4] == ["model:", "  type: detector", "  version: 3", "  num_classes: 3"]
+        assert "sizes: [640, 800]" in lines
+        at = lines.index("augmentations:")
+        assert lines[at + 1 : at + 3] == ["- type: resize", "  short: 800"]

@@ -67,10 +67,14 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
-    def text(self, data: str) -> yaml.ScalarNode:
+    def represent_text(self, data: str) -> yaml.ScalarNode:
         # PyYAML loses some line breaks (U+0085) in every style but the one with escapes.
         style = None if data.isprintable() else '"'
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+    def represent_row(self, data: list[Any]) -> yaml.SequenceNode:
+        flat = not any(isinstance(item, dict) for item in data)
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flat)
 
 
 for _tag, _pattern, _first in _TAGS:
@@ -80,7 +84,8 @@ for _tag, _pattern, _first in _TAGS:
     _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _whole, _first)
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_int)
 _Loader.add_constructor(None, _Loader.refuse)
-_Dumper.add_representer(str, _Dumper.text)
+_Dumper.add_representer(str, _Dumper.represent_text)
+_Dumper.add_representer(list, _Dumper.represent_row)
 
 
 def parse_yaml(text: str) -> Any:
@@ -95,7 +100,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def dump_yaml(data: Mapping[str, Any]) -> str:
-    """YAML text in the order of ``data``, innermost lists and mappings on one line."""
+    """YAML text in the order of ``data``; a list without mappings stands on one line."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
