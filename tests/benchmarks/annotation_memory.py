@@ -4,16 +4,18 @@
 
 Forked workers share the parent's memory until someone writes to it. Merely looking at a Python
 object writes its reference count, so that workers slowly copy a list of records; records in shared
-memory stay shared. What a worker has for itself alone is its private memory (USS). The sum of
-proportional memory (PSS, without program files) over the parent and all workers is what the machine
-really spends, with shared pages counted once. Resident memory (RSS) is printed too, but misleads
-both ways: a worker's copy of a page takes the place of the shared one and changes nothing, while a
-shared page counts in full for every worker that has touched it.
+memory stay shared. What a worker has for itself alone is its private memory (USS). What the machine
+spends in all is the shared buffer and, added up over the parent and all workers, each one's share
+of anonymous memory (Pss_Anon: every page divided by the number of processes that have it). Resident
+memory (RSS) is printed too, but misleads both ways: a worker's copy of a page takes the place of
+the shared one and changes nothing, while a shared page counts in full for every worker that has
+touched it.
 
 Every worker is measured when it has read its first few records, and after each epoch. What must
 stay below 5 % for shared records: in the first epoch, the growth of private memory as a share of
-the worker's resident memory, and that of the sum of PSS; in the next one, when every shared page
-has been touched, the growth of each kind of memory per worker. Exits with 1 otherwise. Needs Linux.
+the worker's resident memory, and that of the sum over all processes; in the next one, when every
+shared page has been touched, the growth of each kind of memory per worker. Exits with 1 otherwise.
+Needs Linux.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from okulo_core.data import Annotation, DatasetInfo, ImageRecord, InMemoryDatase
 
 PER_IMAGE = 8  # COCO has 7.3 annotations per image
 ALLOWED = 0.05
-KINDS = ("private", "proportional", "resident")
+KINDS = ("private", "anonymous", "resident")
 
 
 def records(annotations: int) -> Iterator[ImageRecord]:
@@ -54,8 +56,7 @@ def memory() -> dict[str, int]:
         rows = {name.rstrip(":"): int(size) for name, size, *_ in map(str.split, list(file)[1:])}
     kilobytes = {
         "private": rows["Private_Clean"] + rows["Private_Dirty"],
-        # Without Pss_File: the share in libraries depends on who else on the machine uses them.
-        "proportional": rows["Pss_Anon"] + rows["Pss_Shmem"],
+        "anonymous": rows["Pss_Anon"],
         "resident": rows["Rss"],
     }
     return {kind: size * 1024 for kind, size in kilobytes.items()}
@@ -98,7 +99,7 @@ class Epoch:
 
 def run(name: str, records: Sequence[ImageRecord], workers: int) -> dict[str, float]:
     """Run two epochs, print a table, and return by what share memory grew."""
-    images = len(records)
+    images, shared = len(records), getattr(records, "nbytes", 0)
     loader = DataLoader(
         Measured(records),
         batch_sampler=Epoch(images, workers),  # type: ignore[arg-type]
@@ -108,7 +109,7 @@ def run(name: str, records: Sequence[ImageRecord], workers: int) -> dict[str, fl
         persistent_workers=True,
     )
     print(f"\n{name}: {images} images")
-    print("  MiB per worker (mean)   private  proportional  resident    sum of PSS with parent")
+    print("  MiB per worker (mean)    private  anonymous  resident     all processes")
     stages: list[dict[str, float]] = []
     seconds: list[float] = []
     for epoch in (1, 2):
@@ -116,15 +117,15 @@ def run(name: str, records: Sequence[ImageRecord], workers: int) -> dict[str, fl
         for batch in loader:
             found += [item for item in batch if isinstance(item, tuple)]
             if len(found) == workers and not stages:
-                stages.append(summary("start", found))
-        stages.append(summary(f"after epoch {epoch}", found[workers:]))
+                stages.append(summary("start", found, shared))
+        stages.append(summary(f"after epoch {epoch}", found[workers:], shared))
         seconds.append(time.perf_counter() - began)
     print(f"  seconds per epoch: {', '.join(f'{value:.1f}' for value in seconds)}")
     start, first, second = stages[:3]
     private = first["private"] - start["private"]
     growth = {
         "first epoch, private memory of resident": private / start["resident"],
-        "first epoch, sum of PSS": first["sum"] / start["sum"] - 1,
+        "first epoch, all processes": first["all"] / start["all"] - 1,
     } | {f"next epoch, {kind} memory": second[kind] / first[kind] - 1 for kind in KINDS}
     print(f"  private memory grew by {private / 2**20:.1f} MiB per worker in the first epoch")
     for title, value in growth.items():
@@ -132,14 +133,14 @@ def run(name: str, records: Sequence[ImageRecord], workers: int) -> dict[str, fl
     return growth
 
 
-def summary(title: str, found: list[tuple[int, dict[str, int]]]) -> dict[str, float]:
-    """Mean over workers, each of which measured itself once; and the sum with the parent."""
+def summary(title: str, found: list[tuple[int, dict[str, int]]], shared: int) -> dict[str, float]:
+    """Mean over workers, each of which measured itself once; and what all processes take."""
     assert len({worker for worker, _ in found}) == len(found)
     means = {kind: sum(sizes[kind] for _, sizes in found) / len(found) for kind in KINDS}
-    total = sum(sizes["proportional"] for _, sizes in found) + memory()["proportional"]
+    total = shared + memory()["anonymous"] + sum(sizes["anonymous"] for _, sizes in found)
     values = [value / 2**20 for value in (*means.values(), total)]
-    print("  {:<20} {:>10.1f} {:>13.1f} {:>9.1f} {:>15.1f}".format(title, *values))
-    return means | {"sum": float(total)}
+    print("  {:<20} {:>11.1f} {:>10.1f} {:>9.1f} {:>17.1f}".format(title, *values))
+    return means | {"all": float(total)}
 
 
 def main() -> int:
