@@ -28,7 +28,7 @@ def polylines(svg: ElementTree.Element) -> list[list[list[tuple[float, float]]]]
             [tuple(map(float, p.split())) for p in stretch.split("L")]
             for stretch in g.find("path").attrib["d"].split("M")[1:]
         ]
-        for g in svg.findall("g")
+        for g in svg.findall("g[@data-values]")
     ]
 
 

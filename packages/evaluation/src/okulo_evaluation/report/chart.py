@@ -12,7 +12,7 @@ __all__ = ["Chart", "Series", "format_number", "nice_ticks"]
 
 # Geometry in SVG units; the page scales the chart to its column.
 WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 58, 16, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 44
 COLORS = 8  # number of --series-N variables in style.css
 MAX_POINTS = 500  # per series; more cannot be told apart at this width
 
@@ -71,10 +71,10 @@ class Chart:
             )
         axes = _Axes.around(points)
         lines = "".join(_line(axes, k % COLORS, s) for k, s in enumerate(self.series))
-        return (
-            f"{head}{axes.grid(self.x_label, self.y_label)}{lines}"
-            f'<line class="cursor" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/></svg>'
+        cursor = (
+            f'<g class="cursor"><path d="M0 {TOP}V{HEIGHT - BOTTOM}"/><text y="{TOP - 2}"/></g>'
         )
+        return f"{head}{axes.grid(self.x_label, self.y_label)}{lines}{cursor}</svg>"
 
 
 @frozen
