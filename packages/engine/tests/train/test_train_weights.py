@@ -1,5 +1,7 @@
 """Weights into models: rows D2-043, D2-109, D2-113, FV-068 to FV-070."""
 
+import errno
+import os
 import pickle
 
 import numpy as np
@@ -46,6 +48,21 @@ def test_a_shared_tensor_is_stored_once_and_found_by_both_names(tmp_path, source
     report = load_model_weights(target, tmp_path / "m.safetensors")
     assert not report.misfits
     assert same(source, target)
+
+
+def test_a_full_disk_leaves_the_old_weights_intact(tmp_path, source, monkeypatch):
+    path = tmp_path / "best" / "model.safetensors"
+    write_weights(path, source, {})
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: No space left on device; make"):
+        write_weights(path, Model(classes=5), {})
+    assert path.read_bytes() == before
+    assert [item.name for item in path.parent.iterdir()] == ["model.safetensors"]
 
 
 def test_views_of_one_memory_can_be_stored():
