@@ -85,7 +85,7 @@ def results():
         )
         for rank in range(2)
     ]
-    outputs = [worker.communicate(timeout=120)[0] for worker in workers]
+    outputs = [worker.communicate(timeout=300)[0] for worker in workers]
     return [json.loads(output.partition("RESULT")[2]) for output in outputs]
 
 
