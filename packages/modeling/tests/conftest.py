@@ -53,7 +53,7 @@ def _fill(
         "sum": sum(float(v.astype(np.float64).sum()) for v in filled),
         "sumsq": sum(float((v.astype(np.float64) ** 2).sum()) for v in filled),
         "numel": sum(v.size for v in filled),
-        "entries": len(filled),
+        "entries": len(state),
     }
 
 

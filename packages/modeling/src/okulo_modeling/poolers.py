@@ -110,11 +110,11 @@ class ROIPooler(nn.Module):
         levels = assign_boxes_to_levels(
             box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
         )
-        pooled = x[0].new_zeros((len(rois), x[0].shape[1], *self.output_size))
-        for level, pooler in enumerate(self.level_poolers):
-            rows = (levels == level).nonzero()[:, 0]
-            pooled = pooled.index_put((rows,), pooler(x[level], rois[rows]))
-        return pooled
+        # Boxes are pooled level by level; index_select then restores their order.
+        rows = [(levels == level).nonzero()[:, 0] for level in range(len(x))]
+        per_level = zip(self.level_poolers, x, rows, strict=True)
+        pooled = torch.cat([pooler(level, rois[row]) for pooler, level, row in per_level])
+        return pooled.index_select(0, torch.cat(rows).argsort())
 
 
 def _level_range(scales: Sequence[float]) -> tuple[int, int]:
