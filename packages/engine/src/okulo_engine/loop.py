@@ -52,6 +52,9 @@ def fit(
                 state.step += 1
                 storage.step = state.step
                 state.notify("after_step")
+        except FloatingPointError as error:
+            state.notify("on_divergence", error)
+            raise
         finally:
             state.notify("after_train")
 

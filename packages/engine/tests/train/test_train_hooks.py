@@ -20,6 +20,7 @@ from okulo_engine.hooks import (
     StopOnNonFiniteLoss,
 )
 from okulo_engine.loggers import LoggerBase
+from okulo_engine.loop import fit
 from okulo_engine.state import TrainState
 
 
@@ -196,6 +197,19 @@ def test_a_loss_that_is_no_number_stops_the_run_with_step_names_and_images(tmp_p
     )
     assert isinstance(caught.value, OkuloError)
     assert isinstance(caught.value, FloatingPointError)
+
+
+def test_a_model_that_notices_by_itself_is_placed_too(tmp_path):
+    class Diverged(nn.Linear):
+        def forward(self, batch):
+            raise FloatingPointError("3 boxes are NaN")
+
+    state = state_of(5, [StopOnNonFiniteLoss(lambda state: tmp_path)], Diverged(1, 1))
+    with pytest.raises(NonFiniteLossError) as caught:
+        fit(state, [[{"image_id": 7}, {"image_id": "b"}]])
+    assert str(caught.value) == (
+        f"step 1: 3 boxes are NaN; images of the batch: 7, b; the state is saved in {tmp_path}"
+    )
 
 
 def test_looked_at_later_the_first_bad_step_is_still_named(tmp_path):

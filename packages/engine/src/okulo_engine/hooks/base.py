@@ -43,6 +43,9 @@ class HookBase:
     def after_evaluation(self, state: TrainState, metrics: Mapping[str, float]) -> None:
         """``metrics`` are the results, named as in ``bbox/AP``; on the main process only."""
 
+    def on_divergence(self, state: TrainState, error: FloatingPointError) -> None:
+        """This process met numbers that are not finite; the run ends with ``error``."""
+
     def after_train(self, state: TrainState) -> None:
         """The run is over, or broken off by an error."""
 

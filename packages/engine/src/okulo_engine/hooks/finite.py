@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from okulo_core.distributed import all_gather
+from okulo_core.distributed import all_gather, get_world_size
 from okulo_core.errors import OkuloError
 from okulo_core.protocols import Sample
 from okulo_engine.hooks.base import HookBase
@@ -51,6 +51,17 @@ class StopOnNonFiniteLoss(HookBase):
         bad = [report for report in found if report is not None]
         if bad:
             raise NonFiniteLossError(_message(bad, step, self._save(state)))
+
+    def on_divergence(self, state: TrainState, error: FloatingPointError) -> None:
+        """Say where it was when the model noticed by itself, before there was a loss."""
+        if isinstance(error, NonFiniteLossError):
+            return
+        images = ", ".join(map(str, _image_ids(state.batches)))
+        # Saving takes all processes, and the others do not know.
+        saved = f"; the state is saved in {self._save(state)}" if get_world_size() == 1 else ""
+        raise NonFiniteLossError(
+            f"step {state.step + 1}: {error}; images of the batch: {images}{saved}"
+        ) from error
 
 
 def _first_bad(
