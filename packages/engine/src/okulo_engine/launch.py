@@ -4,6 +4,7 @@ import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -70,9 +71,10 @@ def distributed_model(model: nn.Module, device: torch.device) -> nn.Module:
     """The model as a step calls it: itself, or shared with the other processes."""
     if get_world_size() == 1:
         return model
-    devices = [device] if device.type == "cuda" else None
+    known = inspect.signature(DistributedDataParallel).parameters
+    # The first is the name in newer PyTorch, which deprecates the second.
+    option = next(name for name in ("forward_sync_buffers", "broadcast_buffers") if name in known)
     # Buffers stay each process's own: exchanging them costs time in every step.
-    option = "forward_sync_buffers"  # its name in newer PyTorch, which deprecates the other
-    if option not in inspect.signature(DistributedDataParallel).parameters:
-        option = "broadcast_buffers"
-    return DistributedDataParallel(model, device_ids=devices, **{option: False})
+    options: dict[str, Any] = {option: False}
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=devices, **options)
