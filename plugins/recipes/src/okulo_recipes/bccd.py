@@ -76,11 +76,11 @@ def run() -> RunConfig:
         ),
         optimizer=SGDConfig(lr=0.02, momentum=0.9, weight_decay=1e-4, weight_decay_norm=0.0),
         schedule=CosineConfig(warmup_steps=100, warmup_factor=0.001),
-        steps=900,
+        steps=700,
         clip_gradients=ClipGradientNormConfig(value=10.0),
-        eval_period=300,
+        eval_period=350,
         evaluators=(CocoEvaluatorConfig(),),
-        checkpoint=CheckpointConfig(period=300, keep=2, best="bbox/AP"),
+        checkpoint=CheckpointConfig(period=350, keep=2, best="bbox/AP"),
         visualizer=InstanceVisualizerConfig(),
     )
 

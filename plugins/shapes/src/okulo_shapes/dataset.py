@@ -24,7 +24,7 @@ from okulo_shapes.scene import draw_scene
 
 __all__ = ["ShapesConfig"]
 
-_DRAWING = 1  # counts up whenever the same settings give other pictures
+_DRAWING = 2  # counts up whenever the same settings give other pictures
 _SPLITS = ("train", "val")
 
 

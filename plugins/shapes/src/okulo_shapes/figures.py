@@ -10,7 +10,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-__all__ = ["CLASSES", "KEYPOINTS", "Figure"]
+__all__ = ["CLASSES", "HUES", "KEYPOINTS", "Figure"]
 
 Points = NDArray[np.float64]
 
@@ -39,6 +39,8 @@ _OUTLINES: dict[str, Points] = {
     "cross": _CROSS,
 }
 CLASSES = tuple(_OUTLINES)
+# The hue around which a class is coloured, in turns: a hint to its form that is not always right.
+HUES = (0.01, 0.61, 0.37, 0.12, 0.77)
 
 KEYPOINTS = ("tip", "left", "right", "base", "center")
 _KEYPOINTS: dict[str, Points] = {

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from okulo_shapes.figures import CLASSES, Figure
+from okulo_shapes.figures import CLASSES, HUES, Figure
 from okulo_shapes.textures import TEXTURES, hsv, texture
 
 __all__ = ["Scene", "draw_scene"]
@@ -19,6 +19,7 @@ Pixels = NDArray[Any]  # float32, [0, 1]
 
 MIN_VISIBLE = 0.4  # share of a figure's area that later figures and the border leave visible
 MIN_SIDE = 0.09  # sides of the visible part, as a share of the image's short side
+HUE_SPREAD = 0.04  # standard deviation of a figure's hue, in turns
 _SUPERSAMPLING = 4  # coverage of a pixel in steps of 1/16
 _ATTEMPTS = 12
 
@@ -105,7 +106,8 @@ def _paint(
 ) -> Pixels:
     """Shadow, shaded fill, rim, and a dot towards the tip that tells up from down."""
     height, width = coverage.shape
-    color = hsv(rng.random(), rng.uniform(0.6, 1.0), rng.uniform(0.65, 1.0))
+    hue = rng.normal(HUES[figure.label], HUE_SPREAD)
+    color = hsv(hue, rng.uniform(0.6, 1.0), rng.uniform(0.65, 1.0))
     right, down = figure.axes()[1] / figure.radius
     x = (np.arange(width) + 0.5 - figure.center[0]) * right
     y = (np.arange(height) + 0.5 - figure.center[1]) * down
