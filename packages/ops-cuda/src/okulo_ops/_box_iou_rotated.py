@@ -1,7 +1,6 @@
 """Intersection over union of rotated boxes."""
 
 import torch
-import torchvision  # noqa: F401  (defines torch.ops.torchvision)
 from torch import Tensor
 
 from okulo_ops._checks import check_boxes, check_same_device
@@ -30,13 +29,15 @@ def box_iou_rotated(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     check_same_device(boxes1=boxes1, boxes2=boxes2)
     boxes1, boxes2 = boxes1.detach().float(), boxes2.detach().float()
     # torchvision has the kernel since 0.29; it has no fake, so compiled code takes the meaning.
-    if has_torchvision_kernel() and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and has_torchvision_kernel():
         return torch.ops.torchvision.box_iou_rotated(boxes1.contiguous(), boxes2.contiguous())
     return _box_iou_rotated(boxes1, boxes2)
 
 
 def has_torchvision_kernel() -> bool:
     """Whether the torchvision at hand computes the IoU of rotated boxes."""
+    import torchvision  # noqa: F401  (defines torch.ops.torchvision; late: it takes a second)
+
     return hasattr(torch.ops.torchvision, "box_iou_rotated")
 
 

@@ -2,8 +2,6 @@
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms as _torchvision_batched_nms
-from torchvision.ops import nms as _torchvision_nms
 
 from okulo_ops._checks import check_boxes, check_same_device, check_vector, in_float32
 
@@ -28,8 +26,10 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     check_boxes("boxes", boxes)
     check_vector("scores", scores, len(boxes))
     check_same_device(boxes=boxes, scores=scores)
+    from torchvision.ops import nms as torchvision_nms  # late: importing it takes a second
+
     boxes = in_float32(boxes)
-    return _torchvision_nms(boxes, scores.to(boxes.dtype), iou_threshold)
+    return torchvision_nms(boxes, scores.to(boxes.dtype), iou_threshold)
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
@@ -50,8 +50,10 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
     check_same_device(boxes=boxes, scores=scores, idxs=idxs)
     if len(boxes) == 0:
         return torch.empty(0, dtype=torch.int64, device=boxes.device)
+    from torchvision.ops import batched_nms as torchvision_batched_nms  # late, as above
+
     # Categories are kept apart by shifting them along the diagonal, which is only right for boxes
     # that start at 0: without this a box at negative coordinates reaches into another category.
     boxes = boxes.float()
     boxes = boxes - boxes.amin().clamp(max=0)
-    return _torchvision_batched_nms(boxes, scores.float(), idxs, iou_threshold)
+    return torchvision_batched_nms(boxes, scores.float(), idxs, iou_threshold)

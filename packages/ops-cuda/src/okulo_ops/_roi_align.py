@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align as _torchvision_roi_align
 
 from okulo_ops._checks import check_boxes, check_same_device, in_float32
 
@@ -50,9 +49,11 @@ def roi_align(
     check_boxes("boxes", rois, columns=5)
     check_same_device(input=input, boxes=rois)
     _check_image_index(rois, len(input))
+    from torchvision.ops import roi_align as torchvision_roi_align  # late: it takes a second
+
     features = in_float32(input)
     size = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
-    pooled = _torchvision_roi_align(
+    pooled = torchvision_roi_align(
         features, rois.to(features.dtype), size, spatial_scale, sampling_ratio, aligned
     )
     return pooled.to(input.dtype)
