@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 from house import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,3 +45,10 @@ def test_every_folder_of_the_package_map_exists():
     assert len(folders) == 11
     for folder in folders:
         assert (ROOT / folder).is_dir(), folder
+
+
+@pytest.mark.parametrize("folder", ["packages/core-structures", "packages/modeling"])
+def test_examples_of_a_package_run(folder, tmp_path):
+    text = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(example, f"{folder}/README.md", "exec"), {})
