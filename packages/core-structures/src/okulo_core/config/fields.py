@@ -8,11 +8,19 @@ from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import attrs
-from attrs import NOTHING, Attribute, Factory
+from attrs import NOTHING, Attribute, Factory, frozen
 
 from okulo_core.errors import ComponentError, with_article
 
-__all__ = ["config_fields", "default_of", "field_type", "kind_of", "part", "parts"]
+__all__ = ["Part", "config_fields", "default_of", "field_type", "kind_of", "part", "parts"]
+
+
+@frozen
+class Part:
+    """The type of a value that is the configuration of one component."""
+
+    kind: str
+    optional: bool = False
 
 
 def part(
@@ -89,11 +97,16 @@ def default_of(attribute: Attribute[Any]) -> Any:
 
 
 def field_type(cls: type, attribute: Attribute[Any]) -> Any:
-    """A field's type, also where annotations are text.
+    """A field's type, also where annotations are text; with :class:`Part` where it holds those.
 
     Raises:
         ComponentError: The text names nothing in the class's module.
     """
+    if kind := kind_of(attribute):
+        if not attribute.metadata.get("many"):
+            return Part(kind, optional=attribute.metadata.get("optional", False))
+        named = isinstance(default_of(attribute), Mapping)
+        return dict[str, Part(kind)] if named else tuple[Part(kind), ...]  # type: ignore[misc]
     holder = SimpleNamespace(__annotations__={attribute.name: attribute.type})
     try:
         return get_type_hints(holder, vars(sys.modules[cls.__module__]))[attribute.name]

@@ -1,4 +1,4 @@
-"""Laying plain data over plain data: base files, and dotted overrides."""
+"""Laying plain data over plain data, base files and dotted overrides, and over default values."""
 
 from __future__ import annotations
 
@@ -6,14 +6,45 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+import attrs
+
+from okulo_core.config.faults import Fault
 from okulo_core.config.text import parse_yaml
 from okulo_core.errors import ConfigError
 
-__all__ = ["Edits", "merge", "override"]
+__all__ = ["Edits", "Over", "laid", "merge", "override"]
 
 
 class Edits(dict[str, Any]):
     """Changes to single items of a default list or dictionary; only overrides make one."""
+
+
+class Over(dict[str, Any]):
+    """A mapping that states what differs from a default configuration."""
+
+    def __init__(self, data: Mapping[str, Any], default: Any) -> None:
+        super().__init__(data)
+        self.default = default
+
+
+def laid(data: Any, default: Any) -> Any:
+    """``data`` together with what it leaves to the default value that it changes.
+
+    Raises:
+        Fault: It changes an item that the default does not have.
+    """
+    if isinstance(data, Edits) and isinstance(default, tuple | list):
+        items = list(default)
+        for key, value in data.items():
+            if not key.isdecimal() or int(key) >= len(items):
+                raise Fault(f"no such index: the list has {len(items)} items", key)
+            items[int(key)] = laid(value, items[int(key)])
+        return items
+    if isinstance(data, Edits) and isinstance(default, Mapping):
+        return {**default, **{k: laid(value, default.get(k)) for k, value in data.items()}}
+    if isinstance(data, Mapping) and attrs.has(type(default)):
+        return Over(data, default)
+    return data
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import attrs
 from attrs import NOTHING, Attribute
 
 from okulo_core.catalog import Catalog
-from okulo_core.config.fields import config_fields, default_of, field_type, kind_of
+from okulo_core.config.fields import Part, config_fields, default_of, field_type, kind_of
 from okulo_core.config.unstructuring import plain
 from okulo_core.config.values import enum_text, union_choices
 from okulo_core.config.versions import version_of
@@ -72,20 +72,12 @@ class _Schema:
         }
 
     def field(self, cls: type, attribute: Attribute[Any]) -> dict[str, Any]:
-        kind, default = kind_of(attribute), default_of(attribute)
-        if kind and attribute.metadata.get("many"):
-            of = "additionalProperties" if isinstance(default, Mapping) else "items"
-            container = "object" if isinstance(default, Mapping) else "array"
-            schema: dict[str, Any] = {"type": container, of: self.part(kind, None)}
-        elif kind:
-            schema = self.part(kind, default)
-            if attribute.metadata.get("optional"):
-                schema = {"anyOf": [schema, {"type": "null"}]}
-        else:
-            schema = self.value(field_type(cls, attribute), default)
+        default = default_of(attribute)
+        schema = self.value(field_type(cls, attribute), default)
         if default is not NOTHING:
             with suppress(OkuloError):  # a default that files cannot state
-                schema = {**schema, "default": plain(default, kind, self.catalog, attribute.name)}
+                stated = plain(default, kind_of(attribute), self.catalog, attribute.name)
+                schema = {**schema, "default": stated}
         return schema
 
     def part(self, kind: str, default: Any) -> dict[str, Any]:
@@ -124,6 +116,9 @@ class _Schema:
     def value(self, annotation: Any, default: Any) -> dict[str, Any]:
         """The schema of an annotated type."""
         base, args = get_origin(annotation) or annotation, get_args(annotation)
+        if isinstance(annotation, Part):
+            schema = self.part(annotation.kind, default)
+            return {"anyOf": [schema, {"type": "null"}]} if annotation.optional else schema
         if choices := union_choices(annotation):
             return {"anyOf": [self.value(choice, default) for choice in choices]}
         if base in _SCALARS:

@@ -28,7 +28,7 @@ def unstructure(config: Any, catalog: Catalog) -> dict[str, Any]:
         ConfigError: A value is of a type that files cannot state.
         ComponentError: A component is not in the catalogue.
     """
-    return _config(config, catalog, "")
+    return unstructure_part(config, "", catalog)
 
 
 def unstructure_part(config: Any, kind: str, catalog: Catalog) -> dict[str, Any]:
@@ -37,23 +37,8 @@ def unstructure_part(config: Any, kind: str, catalog: Catalog) -> dict[str, Any]
     Raises:
         ConfigError, ComponentError: As :func:`unstructure`.
     """
-    return _part(config, kind, catalog, "")
-
-
-def _config(config: Any, catalog: Catalog, path: str) -> dict[str, Any]:
-    cls = type(config)
-    data: dict[str, Any] = {}
-    if version_of(cls) > 1:
-        data["version"] = version_of(cls)
-    for name, attribute in config_fields(cls).items():
-        here = f"{path}.{name}".lstrip(".")
-        value = getattr(config, attribute.name)
-        data[name] = plain(value, kind_of(attribute), catalog, here)
+    data: dict[str, Any] = plain(config, kind, catalog, "")
     return data
-
-
-def _part(config: Any, kind: str, catalog: Catalog, path: str) -> dict[str, Any]:
-    return {"type": catalog.name_of(kind, config), **_config(config, catalog, path)}
 
 
 def plain(value: Any, kind: str, catalog: Catalog, path: str) -> Any:
@@ -63,7 +48,13 @@ def plain(value: Any, kind: str, catalog: Catalog, path: str) -> Any:
     if isinstance(value, list | tuple):
         return [plain(v, kind, catalog, f"{path}.{i}") for i, v in enumerate(value)]
     if attrs.has(type(value)):
-        return _part(value, kind, catalog, path) if kind else _config(value, catalog, path)
+        data: dict[str, Any] = {"type": catalog.name_of(kind, value)} if kind else {}
+        if version_of(type(value)) > 1:
+            data["version"] = version_of(type(value))
+        for name, item in config_fields(type(value)).items():
+            held = getattr(value, item.name)
+            data[name] = plain(held, kind_of(item), catalog, f"{path}.{name}".lstrip("."))
+        return data
     if isinstance(value, Enum):
         return enum_text(value)
     if isinstance(value, PurePath):
