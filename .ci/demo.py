@@ -1,4 +1,4 @@
-"""Hold the demo to its promise: what it writes, and box AP50 of at least 0.80 on held-out images."""
+"""Hold the demo to its promise: its files, and box AP50 of at least 0.80 on held-out images."""
 
 import json
 import sys
