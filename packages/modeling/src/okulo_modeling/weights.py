@@ -1,7 +1,7 @@
 """Weights from files of detectron2 and of safetensors into a model with the same names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def _read_torch(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-_READERS = {".safetensors": safetensors.torch.load_file, ".pkl": load}
+_READERS: dict[str, Callable[[Path], Any]] = {".safetensors": safetensors.torch.load_file, ".pkl": load}
 
 
 def _tensor(path: Path, name: object, value: object) -> Tensor:
