@@ -16,7 +16,8 @@ from okulo_core.config import unstructure
 from okulo_core.data import Dataset, DatasetInfo
 from okulo_core.distributed import get_rank, is_main_process
 from okulo_core.errors import ConfigError
-from okulo_engine.checkpoint import Checkpoint, load_model_weights, load_weights, read_latest
+from okulo_core.weights import load_weights
+from okulo_engine.checkpoint import Checkpoint, load_model_weights, read_latest
 from okulo_engine.hooks.base import HookBase
 from okulo_engine.hooks.checkpoint import save_state
 from okulo_engine.hooks.evaluate import Evaluate

@@ -8,10 +8,8 @@ from okulo_engine.checkpoint.folder import (
     read_latest,
     write_checkpoint,
 )
-from okulo_engine.checkpoint.report import LoadReport, Misfit
 from okulo_engine.checkpoint.weights import (
     load_model_weights,
-    load_weights,
     model_weights,
     read_weights,
     write_weights,
@@ -19,11 +17,8 @@ from okulo_engine.checkpoint.weights import (
 
 __all__ = [
     "Checkpoint",
-    "LoadReport",
-    "Misfit",
     "list_checkpoints",
     "load_model_weights",
-    "load_weights",
     "model_weights",
     "prune",
     "read_checkpoint",

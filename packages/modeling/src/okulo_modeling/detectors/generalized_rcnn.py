@@ -19,6 +19,7 @@ from okulo_modeling.layers.shape_spec import ShapeSpec
 from okulo_modeling.postprocessing import detector_postprocess
 from okulo_modeling.roi_heads.standard import StandardROIHeads, StandardROIHeadsConfig
 from okulo_modeling.rpn import RPN, RPNConfig
+from okulo_modeling.weights import upgrade_weights
 
 __all__ = ["FasterRCNNConfig", "GeneralizedRCNN"]
 
@@ -71,6 +72,10 @@ class GeneralizedRCNN(nn.Module):
     def num_classes(self) -> int:
         """Number of classes without background."""
         return self.roi_heads.num_classes
+
+    def upgrade_weights(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See :func:`okulo_modeling.weights.upgrade_weights`; loaders ask for it."""
+        return upgrade_weights(self, weights)
 
     def forward(self, batched_inputs: Sequence[Mapping[str, Any]]) -> Any:
         """Losses in training, else detections.
