@@ -32,8 +32,9 @@ def load_weights(
         CheckpointError: If they do not fit and ``partial`` is not set, with a table of what is
             missing, unexpected, or of another shape.
     """
-    if hasattr(model, "upgrade_weights"):
-        weights = model.upgrade_weights(weights)
+    upgrade: Any = getattr(model, "upgrade_weights", None)
+    if upgrade is not None:
+        weights = upgrade(weights)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     fitting = {name: weights[name] for name, shape in given.items() if wanted.get(name) == shape}
