@@ -27,14 +27,7 @@ class SGDConfig:
     bias_lr_factor: float = field(default=1.0, validator=gt(0.0))
 
     def build(self, model: nn.Module) -> SGD:
-        groups = get_default_optimizer_params(
-            model,
-            base_lr=self.lr,
-            weight_decay=self.weight_decay,
-            weight_decay_norm=self.weight_decay_norm,
-            bias_lr_factor=self.bias_lr_factor,
-            weight_decay_bias=self.weight_decay_bias,
-        )
+        groups = _groups(self, model)
         return SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
 
 
@@ -53,12 +46,15 @@ class AdamWConfig:
     bias_lr_factor: float = field(default=1.0, validator=gt(0.0))
 
     def build(self, model: nn.Module) -> AdamW:
-        groups = get_default_optimizer_params(
-            model,
-            base_lr=self.lr,
-            weight_decay=self.weight_decay,
-            weight_decay_norm=self.weight_decay_norm,
-            bias_lr_factor=self.bias_lr_factor,
-            weight_decay_bias=self.weight_decay_bias,
-        )
-        return AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
+        return AdamW(_groups(self, model), lr=self.lr, betas=self.betas, eps=self.eps)
+
+
+def _groups(config: SGDConfig | AdamWConfig, model: nn.Module) -> list[dict[str, Any]]:
+    return get_default_optimizer_params(
+        model,
+        base_lr=config.lr,
+        weight_decay=config.weight_decay,
+        weight_decay_norm=config.weight_decay_norm,
+        bias_lr_factor=config.bias_lr_factor,
+        weight_decay_bias=config.weight_decay_bias,
+    )
