@@ -36,6 +36,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, beta: float, reduction: str = 
 
 def giou_loss(boxes1: Tensor, boxes2: Tensor, reduction: str = "none", eps: float = 1e-7) -> Tensor:
     """1 - generalised IoU (https://arxiv.org/abs/1902.09630, Algorithm 1) of (N, 4) XYXY pairs."""
+    _check_boxes(boxes1)
     iou, union = _iou_and_union(boxes1, boxes2, eps)
     hull_area = _hull_sides(boxes1, boxes2).prod(dim=-1)
     return _reduced(1 - iou + (hull_area - union) / (hull_area + eps), reduction)
@@ -57,10 +58,20 @@ def ciou_loss(boxes1: Tensor, boxes2: Tensor, reduction: str = "none", eps: floa
 
 
 def _diou(boxes1: Tensor, boxes2: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    _check_boxes(boxes1)
     iou, _ = _iou_and_union(boxes1, boxes2, eps)
     diagonal = _hull_sides(boxes1, boxes2).square().sum(dim=-1) + eps
     shift = 0.5 * (boxes1[..., :2] + boxes1[..., 2:] - boxes2[..., :2] - boxes2[..., 2:])
     return 1 - iou + shift.square().sum(dim=-1) / diagonal, iou
+
+
+def _check_boxes(boxes: Tensor) -> None:
+    inverted = (boxes[..., 2:] < boxes[..., :2]).any(dim=-1)
+    if bool(inverted.any()):
+        raise ValueError(
+            f"boxes must have x0 <= x1 and y0 <= y1, got {boxes[inverted][0].tolist()}; "
+            "are they (x, y, width, height)?"
+        )
 
 
 def _iou_and_union(boxes1: Tensor, boxes2: Tensor, eps: float) -> tuple[Tensor, Tensor]:
