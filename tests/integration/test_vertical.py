@@ -80,5 +80,5 @@ def test_a_checkpoint_of_another_architecture_is_refused_in_one_table(trained, c
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().err.splitlines()}
     fc1 = lines["roi_heads.box_head.fc1.weight"]
     assert fc1[1:] == ["(32,", "784)", "(24,", "784)", "mismatched", "shape"]
-    assert lines["backbone.fpn_lateral2.bias"][-1] == "missing"
-    assert lines["backbone.fpn_lateral2.norm.weight"][-1] == "unexpected"
+    assert lines["backbone.fpn_lateral3.bias"][-1] == "missing"
+    assert lines["backbone.fpn_lateral3.norm.weight"][-1] == "unexpected"
