@@ -27,8 +27,9 @@ LOSSES = ["loss_box_reg", "loss_cls", "loss_rpn_cls", "loss_rpn_loc"]
 
 
 def small(**resnet) -> FasterRCNNConfig:
-    """R18-FPN with narrow heads."""
-    settings = {"depth": 18, "norm": "BN", "freeze_at": 0} | resnet
+    """R18-FPN, narrow everywhere."""
+    narrow = {"stem_out_channels": 32, "res2_out_channels": 32}
+    settings = {"depth": 18, "norm": "BN", "freeze_at": 0, **narrow, **resnet}
     backbone = FPNConfig(bottom_up=ResNetConfig(**settings), out_channels=32, norm=settings["norm"])
     return FasterRCNNConfig(
         num_classes=3,
