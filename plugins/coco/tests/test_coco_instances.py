@@ -229,10 +229,19 @@ def test_a_bad_box_is_refused_with_its_place(read, bbox, fault):
         read(items)
 
     message = str(error.value)
-    assert "labels.json: 2 annotations have a box that is inverted or not finite" in message
+    assert (
+        "labels.json: 2 annotations have a box that is missing, inverted or not finite" in message
+    )
     assert "annotation 7 of image 1 (1.jpg)" in message
     assert fault in message
     assert "on_bad_box='drop'" in message
+
+
+def test_a_missing_box_is_called_missing(read):
+    item = annotation(7)
+    del item["bbox"]
+    with pytest.raises(DataError, match=r"annotation 7 of image 1 \(1.jpg\): 'bbox' is missing"):
+        read([item])
 
 
 def test_bad_boxes_are_dropped_on_demand_with_one_warning(read, caplog):
@@ -260,7 +269,13 @@ def test_a_box_that_rounding_put_outside_stays_as_it_is(only, caplog):
     assert not caplog.records
 
 
-@pytest.mark.parametrize("bbox", [[-9, 5, 4, 4], [31, 5, 4, 4], [5, -9, 4, 4], [5, 21, 4, 4]])
+@pytest.mark.parametrize(
+    "bbox",
+    [
+        *([-9, 5, 4, 4], [31, 5, 4, 4], [5, -9, 4, 4], [5, 21, 4, 4]),
+        *([-10, 1, 10, 2], [30, 1, 10, 2], [1, -10, 2, 10], [1, 20, 2, 10]),  # touch the border
+    ],
+)
 def test_a_box_wholly_outside_is_left_out_with_a_warning(read, bbox, caplog):
     dataset = read([annotation(4, bbox=bbox), annotation(5)])
 
@@ -270,7 +285,8 @@ def test_a_box_wholly_outside_is_left_out_with_a_warning(read, bbox, caplog):
 
 
 @pytest.mark.parametrize(
-    "polygon", [[1, 1, 2, 2], [1, 1, 5, 1, 5, 5, 1], [1, 1, 5, 1, 5, float("nan")], []]
+    "polygon",
+    [[1, 1, 2, 2], [1, 1, 5, 1, 5, 5, 1], [1, 1, 5, 1, 5, float("nan")], [1, 1, 5, 1, 5, "5"], []],
 )
 def test_an_invalid_polygon_is_dropped_with_one_warning(read, polygon, caplog):
     items = [annotation(1, segmentation=[polygon, SQUARE]), annotation(2, segmentation=[polygon])]
@@ -292,6 +308,31 @@ def test_a_mask_of_another_size_than_its_image_is_refused(only):
         DataError, match=r"labels.json: annotation 6 of image 1 .*\[3, 4\].*\[20, 30"
     ):
         only(id=6, segmentation={"size": [3, 4], "counts": [0, 12]})
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ({"size": [20, 30]}, r"its mask lacks \['counts'\]"),
+        ({"counts": [600]}, r"its mask lacks \['size'\]"),
+        ({"size": 5, "counts": [600]}, "height, width 5"),
+        *(
+            ({"size": [20, 30], "counts": counts}, "do not decode to 20 x 30 pixels")
+            for counts in ([40, 5], [-1, 601], ["a", 600], [], 600, "X1", "X15Wo09", "oo", "é", "")
+        ),
+    ],
+)
+def test_a_mask_that_does_not_decode_is_refused(only, mask, message):
+    with pytest.raises(DataError, match=rf"labels.json: annotation 6 of image 1 .*{message}"):
+        only(id=6, segmentation=mask)
+
+
+def test_compressed_masks_are_read_as_they_are(only):
+    counts = [0, 3, 90, 2, 7, 5, 100, 1, 392]  # differences of both signs
+    rle = coco_mask.frPyObjects({"size": [20, 30], "counts": counts}, 20, 30)
+    found = only(segmentation={"size": [20, 30], "counts": rle["counts"].decode()})
+
+    assert coco_mask.area(found.segmentation) == 11
 
 
 def test_an_unknown_category_is_refused(only):
@@ -345,6 +386,9 @@ def test_the_ignore_flag_is_refused(only):
         ("{}", r"has no 'images'; a COCO file has a list of them \(its keys are \[\]\)"),
         ('{"images": [], "categories": [{"id": 1}]}', "has no 'images'"),
         ('{"images": [{"id": 1}]}', "has no 'categories'"),
+        ('{"images": null}', "'images' is not a list, but None"),
+        ('{"images": [1], "categories": null}', "'categories' is not a list, but None"),
+        ('{"images": [1], "categories": [1], "annotations": null}', "'annotations' is not a list"),
     ],
 )
 def test_an_empty_annotation_file_says_what_is_missing(tmp_path, content, message):
@@ -362,6 +406,19 @@ def test_a_missing_file_is_named(tmp_path):
 def test_an_image_without_its_size_is_refused(read):
     with pytest.raises(DataError, match=r"image number 0 lacks \['height', 'width'\]"):
         read(images=[{"id": 1, "file_name": "a.jpg"}])
+
+
+@pytest.mark.parametrize("value", ["10", None])
+def test_a_size_that_is_no_number_is_refused(read, value):
+    with pytest.raises(
+        DataError, match=rf"labels\.json: image 4: 'height' is not a number, but {value!r}"
+    ):
+        read([annotation(image_id=4)], images=[image(4, height=value)])
+
+
+def test_ids_of_mixed_types_are_refused(read):
+    with pytest.raises(DataError, match=r"labels\.json: category: .* mixed types, int and str"):
+        read(categories=[category(1), category("2")])
 
 
 def test_paths_may_be_relative_to_the_data_sets_folder(tmp_path, monkeypatch, read):

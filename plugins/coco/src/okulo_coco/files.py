@@ -23,6 +23,9 @@ def read_file(path: str) -> dict[str, Any]:
     data = load(local_path(path), format="json")
     if not isinstance(data, dict):
         raise DataError(f"{path}: expected a JSON object, got a {type(data).__name__}")
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(data.get(key, []), list):
+            raise DataError(f"{path}: {key!r} is not a list, but {data[key]!r:.80}")
     for key in ("images", "categories"):
         if not data.get(key):
             raise DataError(
@@ -48,6 +51,9 @@ def sorted_by_id(items: Iterable[dict[str, Any]], keys: Sequence[str], place: st
         if item["id"] in seen:
             raise DataError(f"{place}: the id {item['id']} occurs more than once")
         seen.add(item["id"])
+    types = sorted({type(id).__name__ for id in seen})
+    if len(types) > 1:
+        raise DataError(f"{place}: the ids are of mixed types, {' and '.join(types)}")
     return sorted(items, key=lambda item: item["id"])
 
 

@@ -57,21 +57,21 @@ def load_coco(
     coordinates gain 0.5. A box of five numbers is rotated: centre, size, angle.
 
     What is dropped, each with one warning for the file: polygons with an odd number of values,
-    fewer than three points, or coordinates that are not finite, and instances left without any;
-    boxes wholly outside their image; annotations of images that the file does not list. Boxes
+    fewer than three points, or coordinates that are not finite numbers, and instances left without
+    any; boxes wholly outside their image; annotations of images that the file does not list. Boxes
     partly outside are clipped, with a warning.
 
     Args:
         annotations: Path or URL of the JSON file.
         images: Folder or URL that its file names are relative to.
         name: Of the data set; by default the name of the file.
-        on_bad_box: What to do about boxes that are inverted or not finite.
+        on_bad_box: What to do about boxes that are missing, inverted or not finite.
         extra_annotation_keys: Keys of annotations to keep in :attr:`Annotation.extra`.
 
     Raises:
         DataError: The file is empty or not COCO's format, ids occur twice, a category is
-            unknown, a mask's size is not its image's, or, with ``"raise"``, a box is bad. The
-            message names file, image and annotation.
+            unknown, a mask does not decode or its size is not its image's, or, with ``"raise"``,
+            a box is bad. The message names file, image and annotation.
     """
     path = resolve(annotations)
     data = read_file(path)
@@ -117,6 +117,12 @@ class _Reader:
         by_image = self._by_image(annotations)
         annotations.clear()  # so that each annotation is let go once it is a record
         for image in images:
+            for key in ("height", "width"):
+                if not isinstance(image[key], int | float):
+                    raise DataError(
+                        f"{self.path}: image {image['id']}: {key!r} is not a number, but "
+                        f"{image[key]!r}"
+                    )
             yield ImageRecord(
                 file_name=os.path.join(self.image_root, image["file_name"]),
                 image_id=image["id"],
@@ -191,7 +197,10 @@ class _Reader:
 
     def _box(self, item: dict[str, Any], image: dict[str, Any], place: str) -> list[float] | None:
         """The box, clipped to the image; None if it is to be left out."""
-        bbox: list[float] = item.get("bbox", [])
+        if "bbox" not in item:
+            self.faults[_BAD_BOX].append(f"{place}: 'bbox' is missing")
+            return None
+        bbox: list[float] = item["bbox"]
         fault = box_fault(bbox)
         if fault is not None:
             self.faults[_BAD_BOX].append(f"{place}: {bbox} is {fault}")
@@ -222,9 +231,9 @@ class _Reader:
         return bool(polygons), polygons
 
 
-_BAD_BOX = "have a box that is inverted or not finite"
+_BAD_BOX = "have a box that is missing, inverted or not finite"
 _BAD_POLYGON = (
     "have mask polygons with fewer than 3 points, an odd number of values or values that are not "
-    "finite; the polygons, and instances without any other, are left out"
+    "finite numbers; the polygons, and instances without any other, are left out"
 )
 _REMEDY = "on_bad_box='drop'"
