@@ -62,6 +62,7 @@ def test_corrupt_image_is_named(train_on, coco, content):
     assert code == 1
     assert "2.png" in message
     assert "Traceback" not in message
+    assert "BytesIO" not in message
 
 
 def test_missing_image_is_named(train_on, coco):
@@ -110,3 +111,21 @@ def test_exploding_loss_stops_with_the_images_of_the_batch(train_on, tmp_path):
     assert "images of the batch" in message
     assert "Traceback" not in message
     assert any((tmp_path / "run" / "failed").rglob("*.safetensors"))
+
+
+def test_a_run_that_never_trained_does_not_claim_its_folder(settings, tmp_path, capsys):
+    run = ["train", "recipe://shapes", *settings, "steps=1", "--output", str(tmp_path / "run")]
+    missing = f"init_weights={tmp_path / 'absent.safetensors'}"
+    assert main([*run, missing]) == 1
+    assert "absent.safetensors" in capsys.readouterr().err
+    assert main(run) == 0
+    assert main(run) == 1
+    assert "continue that one with --resume" in capsys.readouterr().err
+
+
+def test_parts_of_a_model_that_do_not_fit_are_a_fault_of_the_configuration(settings, capsys):
+    config = ["config", "check", "recipe://shapes", *settings]
+    assert main([*config, "model.proposal_generator.in_features=[p9]"]) == 1
+    message = capsys.readouterr().err
+    assert "model: in_features" in message
+    assert "p9" in message

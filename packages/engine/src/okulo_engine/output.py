@@ -86,7 +86,8 @@ def log_file(path: Path) -> Iterator[None]:
 
 
 def _refusal(output: Path) -> str:
-    if (output / CONFIG).exists() or list_checkpoints(output / CHECKPOINTS):
+    """Why the folder cannot be used; one whose run failed before its first step still can."""
+    if (output / "metrics.jsonl").exists() or list_checkpoints(output / CHECKPOINTS):
         return (
             f"{output} holds another run; continue that one with --resume, or choose another "
             f"folder with --output"

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import warnings
 from collections.abc import Iterable
 from functools import partial
@@ -33,7 +34,7 @@ from okulo_engine.run_config import RunConfig
 from okulo_engine.seeding import deterministic_algorithms, seed_all_rng
 from okulo_engine.state import TrainState
 
-__all__ = ["check_classes", "evaluate", "train"]
+__all__ = ["build_model", "check_classes", "evaluate", "train"]
 
 _logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def evaluate(
     """
     if config.test_data is None:
         raise ConfigError("test_data: the run has none, so there is nothing to evaluate on")
-    dataset = dataset or config.test_data.dataset.build()
+    dataset = config.test_data.dataset.build() if dataset is None else dataset
     evaluators = [part.build(dataset, output_dir) for part in config.evaluators]
     return inference_on_dataset(model, build_test_loader(config.test_data, dataset), evaluators)
 
@@ -157,10 +158,22 @@ def _train(
     return evaluations[0].results if evaluations else {}
 
 
+def build_model(config: RunConfig) -> nn.Module:
+    """The run's model with random weights.
+
+    Raises:
+        ConfigError: If its parts do not fit together.
+    """
+    try:
+        return config.model.build()
+    except ValueError as error:
+        raise ConfigError(f"model: {error}") from error
+
+
 def _build_model(config: RunConfig, checkpoint: Checkpoint | None) -> nn.Module:
     """The model with the weights it starts from, which are the same on all processes."""
     seed_all_rng(config.seed)
-    model = config.model.build()
+    model = build_model(config)
     if checkpoint is not None:
         load_weights(model, checkpoint.weights, source=str(checkpoint.path))
     elif config.init_weights is not None:
@@ -200,7 +213,7 @@ def _hooks(
     failed = partial(save_state, output / "failed", metadata=metadata)
     return [
         # Looking at the loss is free on a CPU; a GPU is made to wait only where it is logged.
-        StopOnNonFiniteLoss(failed, period=1 if device.type == "cpu" else config.log_period),
+        StopOnNonFiniteLoss(failed, period=1 if device.type == "cpu" else _looks(config)),
         *([config.clip_gradients.build()] if config.clip_gradients else []),
         LogMetrics(loggers, period=config.log_period),
         *loggers,
@@ -216,3 +229,8 @@ def _metadata(config: RunConfig, catalog: Catalog, info: DatasetInfo) -> dict[st
         "info": json.dumps(info.to_dict()),
         "versions": json.dumps(environment()["versions"]),
     }
+
+
+def _looks(config: RunConfig) -> int:
+    """Steps between two looks at the loss on a GPU: at log steps, and before anything is saved."""
+    return math.gcd(config.log_period, config.checkpoint.period, config.eval_period)

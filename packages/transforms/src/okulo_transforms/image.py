@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from okulo_core.errors import DataError, OkuloError
 from okulo_core.io import read_bytes
@@ -123,8 +123,10 @@ def _decode(source: str | Path | bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data))
         image.load()
     except Exception as error:  # decoders meet broken bytes with nearly any exception
+        unknown = isinstance(error, UnidentifiedImageError)  # whose text names a buffer
+        why = "its format is not known" if unknown else str(error)
         raise DataError(
-            f"image {_name(source)} cannot be decoded: {error}; it is truncated, corrupt, or no "
+            f"image {_name(source)} cannot be decoded: {why}; it is truncated, corrupt, or no "
             "image; restore it or drop its record"
         ) from error
     return _upright(image)

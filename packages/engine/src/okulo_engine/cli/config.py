@@ -71,10 +71,11 @@ def _diff(args: argparse.Namespace) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     from okulo_core.config import unstructure
+    from okulo_engine.train import build_model
 
     config = load_run(args)
     found = list(_components(unstructure(config, args.plugins.catalog())))
-    model = config.model.build()
+    model = build_model(config)
     config.optimizer.build(model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if args.json:

@@ -29,9 +29,10 @@ class Subset:
 
 
 def annotated_indices(dataset: Dataset) -> list[int]:
-    """Indices of the records with at least one annotation that is not a crowd."""
-    return [
-        index
-        for index in range(len(dataset))
-        if any(not annotation.iscrowd for annotation in dataset[index].annotations)
-    ]
+    """Indices of the records with at least one annotation or segment that is not a crowd."""
+    return [index for index in range(len(dataset)) if _annotated(dataset[index])]
+
+
+def _annotated(record: ImageRecord) -> bool:
+    objects = any(not annotation.iscrowd for annotation in record.annotations)
+    return objects or any(not segment.get("iscrowd") for segment in record.segments_info)
