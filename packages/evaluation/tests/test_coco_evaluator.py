@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from okulo_core.data import Annotation, DatasetInfo, ImageRecord, InMemoryDataset
-from okulo_core.structures import Boxes, Instances
+from okulo_core.structures import Boxes, Instances, RotatedBoxes
 from okulo_evaluation.coco_evaluator import CocoEvaluator, CocoEvaluatorConfig
 
 BOX = (10.0, 10.0, 60.0, 60.0)
@@ -177,6 +177,12 @@ def test_image_ids_may_be_text():
 def test_a_label_beyond_the_classes_is_refused():
     with pytest.raises(ValueError, match=r"image 100 has label 2, expected 0\.\.1: 'pets' has 2"):
         evaluated(dataset(CAT), prediction(label=2))
+
+
+def test_rotated_boxes_are_refused():
+    instances = Instances((20, 30), pred_boxes=RotatedBoxes(torch.zeros(1, 5)))
+    with pytest.raises(TypeError, match=r"needs pred_boxes as Boxes .* got RotatedBoxes"):
+        CocoEvaluator(dataset()).process([{"image_id": 100}], [{"instances": instances}])
 
 
 def test_an_unknown_image_is_refused():

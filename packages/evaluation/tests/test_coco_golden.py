@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from okulo_core.data.coco_format import records_to_coco
+from okulo_core.data.coco_results import instances_to_coco_json
 from okulo_core.structures import Boxes, Instances
 from okulo_core.testing import shared_path
 from okulo_evaluation.coco_evaluator import CocoEvaluator
 from okulo_evaluation.coco_metrics import coco_metrics, metric_names
-from okulo_evaluation.coco_results import instances_to_coco_json
 
 pytestmark = [
     pytest.mark.shared,

@@ -11,9 +11,10 @@ from PIL import Image
 
 import okulo_engine.train
 from okulo_core.config.text import parse_yaml
+from okulo_core.errors import CheckpointError
 from okulo_core.hookspecs import hookimpl
 from okulo_engine.cli.main import main
-from okulo_engine.cli.predicting import unique_names
+from okulo_engine.cli.predicting import stored_info, unique_names
 
 
 @pytest.fixture
@@ -191,6 +192,44 @@ def test_what_the_training_knew_of_its_classes_comes_with_the_weights(okulo, tmp
     assert okulo("predict", "toy.yaml", "--weights", path, "0.png", "--output", "out").code == 0
     (result,) = json.loads((tmp_path / "out/results.json").read_text())
     assert result["category_id"] == 5
+
+
+@pytest.mark.parametrize("place", ["out", "out/checkpoints", "out/checkpoints/step_00000002"])
+def test_predictions_with_a_runs_folder_need_no_data_set(okulo, place, monkeypatch):
+    assert okulo("train", "toy.yaml", "--output", "out", "steps=2").code == 0
+
+    def build(config):
+        raise AssertionError("the data set is built")
+
+    assert stored_info(place).thing_dataset_ids == (7, 9)
+    dataset = okulo.plugins.catalog().config_class("dataset", "toy")
+    monkeypatch.setattr(dataset, "build", build)
+    done = okulo("predict", "toy.yaml", "0.png", "--weights", place, "--output", "pictures")
+    assert done.code == 0
+
+
+@pytest.mark.parametrize("content", ["cut", "info"])
+def test_damaged_weights_are_an_error_of_one_line(okulo, weights, content):
+    if content == "cut":
+        weights.write_bytes(weights.read_bytes()[:20])
+    else:
+        metadata = {"info": '{"name": '}
+        safetensors.torch.save_file({"brightness": torch.tensor(0.5)}, weights, metadata)
+    failed = okulo("predict", "toy.yaml", "--weights", weights, "0.png", "--output", "out")
+    assert failed.code == 1
+    assert failed.err.startswith("okulo: error: cannot read")
+    assert "toy.safetensors" in failed.err
+    with pytest.raises(CheckpointError, match=r"toy\.safetensors"):
+        stored_info(weights)
+
+
+def test_labels_that_the_data_set_lacks_are_reported(okulo, tmp_path):
+    path = tmp_path / "informed.safetensors"
+    metadata = {"info": json.dumps({"name": "cells", "thing_classes": ["a"]})}
+    safetensors.torch.save_file({"brightness": torch.tensor(0.5)}, path, metadata)
+    done = okulo("predict", "toy.yaml", "--weights", path, "0.png", "--output", "out")
+    assert done.code == 1
+    assert "has label 1, expected 0..0: 'cells' has 1 classes" in done.err
 
 
 def test_bad_images_are_reported_at_the_end_and_the_others_done(okulo, weights, tmp_path):

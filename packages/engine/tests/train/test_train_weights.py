@@ -15,6 +15,7 @@ from okulo_engine.checkpoint import (
     load_model_weights,
     model_weights,
     read_weights,
+    weights_file,
     write_checkpoint,
     write_weights,
 )
@@ -199,6 +200,8 @@ def test_a_folder_stands_for_its_newest_whole_checkpoint(tmp_path, source, insid
     target = Model()
     load_model_weights(target, tmp_path / inside)
     assert same(source, target)
+    step = "step_00000020" if inside.endswith("20") else "step_00000010"
+    assert weights_file(tmp_path / inside) == folder / step / "model.safetensors"
 
 
 def test_best_weights_can_be_named_by_their_folder(tmp_path, source):

@@ -15,11 +15,12 @@ from attrs.validators import deep_iterable, gt, optional
 
 from okulo_core.data import Dataset
 from okulo_core.data.coco_format import records_to_coco
+from okulo_core.data.coco_results import instances_to_coco_json, with_category_ids
 from okulo_core.distributed import gather, is_main_process
 from okulo_core.io import atomic_write
 from okulo_core.protocols import Prediction, Sample
+from okulo_core.structures import Boxes, RotatedBoxes
 from okulo_evaluation.coco_metrics import Task, coco_metrics, metric_names
-from okulo_evaluation.coco_results import instances_to_coco_json
 
 __all__ = ["CocoEvaluator", "CocoEvaluatorConfig"]
 
@@ -85,6 +86,11 @@ class CocoEvaluator:
         """Keep the instances of each output, in compact form (masks as run lengths)."""
         for sample, prediction in zip(inputs, outputs, strict=True):
             instances, image_id = prediction["instances"], sample["image_id"]
+            boxes = instances.pred_boxes
+            if not isinstance(boxes, Boxes) or isinstance(boxes, RotatedBoxes):
+                raise TypeError(
+                    f"COCO evaluation needs pred_boxes as Boxes (XYXY), got {type(boxes).__name__}"
+                )
             fields = frozenset(instances.get_fields())
             results = instances_to_coco_json(instances, image_id)
             self._images.append(_ImageResults(image_id, fields, results))
@@ -125,7 +131,6 @@ class CocoEvaluator:
         self, images: Sequence[_ImageResults], truth: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """All results in the data set's order, with the category ids of its own file."""
-        ids = [category["id"] for category in truth["categories"]]
         position = {image["id"]: k for k, image in enumerate(truth["images"])}
         unknown = [image.image_id for image in images if image.image_id not in position]
         if unknown:
@@ -134,17 +139,8 @@ class CocoEvaluator:
                 f"{unknown[:5]}; evaluate on the data set that the loader reads"
             )
         ordered = sorted(images, key=lambda image: position[image.image_id])
-        results = []
-        for result in itertools.chain.from_iterable(image.results for image in ordered):
-            label = result["category_id"]
-            if not 0 <= label < len(ids):
-                raise ValueError(
-                    f"a prediction for image {result['image_id']} has label {label}, expected "
-                    f"0..{len(ids) - 1}: {self._dataset.info.name!r} has {len(ids)} classes; "
-                    "set the model's num_classes to it"
-                )
-            results.append({**result, "category_id": ids[label]})
-        return results
+        results = itertools.chain.from_iterable(image.results for image in ordered)
+        return with_category_ids(results, self._dataset.info)
 
     def _write(self, results: Sequence[dict[str, Any]]) -> None:
         if self._output_dir is not None:

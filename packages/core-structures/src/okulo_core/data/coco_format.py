@@ -10,7 +10,7 @@ from okulo_core.data.info import DatasetInfo
 from okulo_core.data.records import Annotation
 from okulo_core.structures import BoxMode, polygon_area
 
-__all__ = ["records_to_coco"]
+__all__ = ["category_ids", "records_to_coco"]
 
 
 def records_to_coco(dataset: Dataset) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def records_to_coco(dataset: Dataset) -> dict[str, Any]:
         ``images``, ``annotations`` and ``categories``, of plain JSON types.
     """
     info = dataset.info
-    category_ids = _category_ids(info)
+    ids = category_ids(info)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for index in range(len(dataset)):
@@ -40,22 +40,26 @@ def records_to_coco(dataset: Dataset) -> dict[str, Any]:
             }
         )
         for annotation in record.annotations:
-            ids = {"id": len(annotations) + 1, "image_id": record.image_id}
-            category_id = category_ids[annotation.category_id]
-            annotations.append(ids | {"category_id": category_id} | _coco_annotation(annotation))
+            head = {
+                "id": len(annotations) + 1,
+                "image_id": record.image_id,
+                "category_id": ids[annotation.category_id],
+            }
+            annotations.append(head | _coco_annotation(annotation))
     return {
         "info": {"description": info.name},
         "images": images,
         "annotations": annotations,
-        "categories": _categories(info, category_ids),
+        "categories": _categories(info),
     }
 
 
-def _category_ids(info: DatasetInfo) -> tuple[int, ...]:
+def category_ids(info: DatasetInfo) -> tuple[int, ...]:
+    """Id in COCO files of each label: the source file's own, or else counted from 1."""
     return info.thing_dataset_ids or tuple(range(1, len(info.thing_classes) + 1))
 
 
-def _categories(info: DatasetInfo, category_ids: tuple[int, ...]) -> list[dict[str, Any]]:
+def _categories(info: DatasetInfo) -> list[dict[str, Any]]:
     keypoints: dict[str, Any] = {}
     if info.keypoint_names:
         number = {name: index for index, name in enumerate(info.keypoint_names, start=1)}
@@ -63,7 +67,7 @@ def _categories(info: DatasetInfo, category_ids: tuple[int, ...]) -> list[dict[s
         keypoints = {"keypoints": list(info.keypoint_names), "skeleton": lines}
     return [
         {"id": category_id, "name": name} | keypoints
-        for category_id, name in zip(category_ids, info.thing_classes, strict=True)
+        for category_id, name in zip(category_ids(info), info.thing_classes, strict=True)
     ]
 
 

@@ -12,6 +12,7 @@ from okulo_engine.checkpoint.weights import (
     load_model_weights,
     model_weights,
     read_weights,
+    weights_file,
     write_weights,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "read_checkpoint",
     "read_latest",
     "read_weights",
+    "weights_file",
     "write_checkpoint",
     "write_weights",
 ]

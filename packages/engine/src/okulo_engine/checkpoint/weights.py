@@ -15,6 +15,7 @@ __all__ = [
     "load_model_weights",
     "model_weights",
     "read_weights",
+    "weights_file",
     "write_weights",
 ]
 
@@ -58,19 +59,33 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Read named tensors.
 
     Args:
-        path: A file of :func:`~okulo_core.weights.read_weight_file`; a checkpoint folder; or a
-            folder with checkpoints or a run's output, of which the newest whole one is taken.
+        path: Where they are; :func:`weights_file` says which file is taken.
 
     Raises:
         MissingFileError: If it is not there.
         CheckpointError: If it cannot be read as weights.
     """
+    return read_weight_file(weights_file(path))
+
+
+def weights_file(path: str | Path) -> Path:
+    """Find the local file that a path to weights stands for.
+
+    Args:
+        path: A file or URL of :func:`~okulo_core.weights.read_weight_file`; a checkpoint folder;
+            or a folder with checkpoints or a run's output, of which the newest whole one is
+            taken.
+
+    Raises:
+        MissingFileError: If it is not there.
+        CheckpointError: If a folder has no weights, or its checkpoints are damaged.
+    """
     place = local_path(str(path))
-    return _from_folder(place) if place.is_dir() else read_weight_file(place)
+    return _in_folder(place) if place.is_dir() else place
 
 
 def load_model_weights(model: nn.Module, path: str | Path, *, partial: bool = False) -> LoadReport:
-    """Load weights from a file or folder into a model; :func:`read_weights` says which.
+    """Load weights from a file or folder into a model; see :func:`weights_file`.
 
     Args:
         model: Changed in place, unless an error is raised.
@@ -84,17 +99,17 @@ def load_model_weights(model: nn.Module, path: str | Path, *, partial: bool = Fa
     return load_weights(model, read_weights(path), source=str(path), partial=partial)
 
 
-def _from_folder(folder: Path) -> dict[str, Tensor]:
+def _in_folder(folder: Path) -> Path:
     if list_checkpoints(folder / "checkpoints"):
         folder = folder / "checkpoints"
     if list_checkpoints(folder):
         checkpoint = read_latest(folder)
         assert checkpoint is not None
-        return checkpoint.weights
+        return checkpoint.path / WEIGHTS
     if folder.name.startswith("step_"):
-        return read_checkpoint(folder).weights
+        return read_checkpoint(folder).path / WEIGHTS
     if (folder / WEIGHTS).exists():
-        return read_weights(folder / WEIGHTS)
+        return folder / WEIGHTS
     raise CheckpointError(
         f"there are no weights in {folder}; expected {WEIGHTS}, or folders step_... that hold it"
     )

@@ -11,11 +11,10 @@ from safetensors import safe_open
 
 from okulo_core.catalog import Catalog
 from okulo_core.data import DatasetInfo, ImageRecord
-from okulo_core.errors import ConfigError, DataError
-from okulo_core.io import local_path
+from okulo_core.data.coco_results import instances_to_coco_json, with_category_ids
+from okulo_core.errors import CheckpointError, ConfigError, DataError
 from okulo_core.protocols import Prediction
-from okulo_engine.checkpoint import load_model_weights
-from okulo_engine.cli.coco_results import coco_results
+from okulo_engine.checkpoint import load_model_weights, weights_file
 from okulo_engine.cli.pictures import read_picture, write_picture
 from okulo_engine.launch import choose_device
 from okulo_engine.run_config import RunConfig
@@ -29,9 +28,10 @@ class Predictor:
     def __init__(self, config: RunConfig, weights: str, catalog: Catalog) -> None:
         if config.test_data is None:
             raise ConfigError("test_data: the run has none, so its mapper cannot read images")
-        self._info = stored_info(weights) or config.test_data.dataset.build().info
+        file = weights_file(weights)  # once: a training may write a newer one meanwhile
+        self._info = stored_info(file) or config.test_data.dataset.build().info
         self._model = config.model.build()
-        load_model_weights(self._model, weights)
+        load_model_weights(self._model, file)
         self._model.to(choose_device(config.device)).eval()
         self._mapper = config.test_data.mapper.build(self._info, training=False)
         drawing = config.visualizer or catalog.config_class("visualizer", "instances")()
@@ -43,12 +43,13 @@ class Predictor:
         """Detect in one image and draw what scores at least ``threshold`` to ``picture``.
 
         Returns:
-            COCO results, see :func:`~okulo_engine.cli.coco_results.coco_results`; ``image_id`` is
-            ``name``, as a number where it is one.
+            COCO results with the data set's category ids and a ``file_name``, see
+            :mod:`okulo_core.data.coco_results`; ``image_id`` is ``name``, as a number where it is
+            one.
 
         Raises:
             MissingFileError: There is no such image.
-            DataError: The image cannot be read.
+            DataError: The image cannot be read, or a label is unknown to the data set.
         """
         image_id = int(name) if name.isdecimal() else name
         sample = self._mapper(
@@ -59,22 +60,46 @@ class Predictor:
         with torch.inference_mode():
             (prediction,) = self._model([sample])
         prediction = _on_cpu(prediction)
+        results = self._results(prediction, image_id, path)
         drawn = self._visualizer.draw_prediction(read_picture(path), prediction, threshold)
         write_picture(picture, drawn)
+        return results
+
+    def _results(
+        self, prediction: Prediction, image_id: int | str, path: str
+    ) -> list[dict[str, Any]]:
         if "instances" not in prediction:
             return []
-        return coco_results(prediction["instances"], self._info, image_id=image_id, file_name=path)
+        results = instances_to_coco_json(prediction["instances"], image_id)
+        try:
+            results = with_category_ids(results, self._info)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
+        return [{**result, "file_name": path} for result in results]
 
 
-def stored_info(weights: str) -> DatasetInfo | None:
-    """What the training knew of its data set, from the metadata of a safetensors file."""
-    path = local_path(weights)
-    file = path / "model.safetensors" if path.is_dir() else path
-    if file.suffix != ".safetensors" or not file.is_file():
+def stored_info(weights: str | Path) -> DatasetInfo | None:
+    """What the training knew of its data set, from the metadata of a safetensors file.
+
+    Args:
+        weights: A file or folder, see :func:`~okulo_engine.checkpoint.weights_file`.
+
+    Raises:
+        MissingFileError: If it is not there.
+        CheckpointError: If it is damaged.
+    """
+    file = weights_file(weights)
+    if file.suffix != ".safetensors":
         return None
-    with safe_open(file, "numpy") as content:
-        text = (content.metadata() or {}).get("info")
-    return DatasetInfo.from_dict(json.loads(text)) if text else None
+    try:
+        with safe_open(file, "numpy") as content:
+            text = (content.metadata() or {}).get("info")
+        return DatasetInfo.from_dict(json.loads(text)) if text else None
+    except Exception as error:  # of safetensors, of JSON, or of what the info lacks
+        raise CheckpointError(
+            f"cannot read what {file} ({file.stat().st_size} bytes) says of its data set: {error}; "
+            f"the file is truncated or of another format"
+        ) from error
 
 
 def unique_names(paths: Sequence[str]) -> list[str]:

@@ -5,8 +5,9 @@ import pytest
 import torch
 from pycocotools import mask as rle
 
+from okulo_core.data import DatasetInfo
+from okulo_core.data.coco_results import instances_to_coco_json, with_category_ids
 from okulo_core.structures import Boxes, Instances, RotatedBoxes
-from okulo_evaluation.coco_results import instances_to_coco_json
 
 
 def instances(n, **fields):
@@ -62,9 +63,26 @@ def test_predictions_with_gradient_are_accepted():
     assert instances_to_coco_json(table, 1)[0]["score"] == 0.5
 
 
-def test_rotated_boxes_are_refused():
+def test_rotated_boxes_are_written_as_they_are():
     table = instances(1)
     table.remove("pred_boxes")
-    table.pred_boxes = RotatedBoxes(torch.zeros(1, 5))
-    with pytest.raises(TypeError, match=r"needs pred_boxes as Boxes .* got RotatedBoxes"):
-        instances_to_coco_json(table, 1)
+    table.pred_boxes = RotatedBoxes(torch.tensor([[4.0, 5.0, 6.0, 2.0, 30.0]]))
+    assert instances_to_coco_json(table, 1)[0]["bbox"] == [4.0, 5.0, 6.0, 2.0, 30.0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "own", "expected"),
+    [(("a", "b"), (7, 9), [7, 9]), (("a", "b"), (), [1, 2]), ((), (), [0, 1])],
+)
+def test_labels_become_the_ids_of_the_data_set(classes, own, expected):
+    info = DatasetInfo(name="pets", thing_classes=classes, thing_dataset_ids=own)
+    rows = instances_to_coco_json(instances(2), 1)
+    assert [row["category_id"] for row in with_category_ids(rows, info)] == expected
+    assert [row["category_id"] for row in rows] == [0, 1]
+
+
+def test_a_label_beyond_the_classes_is_refused():
+    info = DatasetInfo(name="pets", thing_classes=("a", "b"))
+    rows = instances_to_coco_json(instances(3), 5)
+    with pytest.raises(ValueError, match=r"image 5 has label 2, expected 0\.\.1: 'pets' has 2"):
+        with_category_ids(rows, info)

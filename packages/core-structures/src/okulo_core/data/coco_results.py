@@ -1,27 +1,32 @@
 """Predictions in COCO's result form: one plain dictionary per instance."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as rle
 from torch import Tensor
 
+from okulo_core.data.coco_format import category_ids
+from okulo_core.data.info import DatasetInfo
 from okulo_core.structures import Boxes, Instances, RotatedBoxes
 
-__all__ = ["instances_to_coco_json"]
+__all__ = ["instances_to_coco_json", "with_category_ids"]
 
 
 def instances_to_coco_json(instances: Instances, image_id: int | str) -> list[dict[str, Any]]:
     """Turn one image's predictions into COCO result dictionaries.
 
     Args:
-        instances: N predictions with ``pred_boxes`` (:class:`Boxes`, pixels of the original
-            image), ``scores``, ``pred_classes`` and optionally ``pred_masks`` (N, H, W) bool and
-            ``pred_keypoints`` (N, K, 3) x, y, score. It is not changed.
+        instances: N predictions with ``pred_boxes`` (:class:`Boxes` or :class:`RotatedBoxes`,
+            pixels of the original image), ``scores``, ``pred_classes`` and optionally
+            ``pred_masks`` (N, H, W) bool and ``pred_keypoints`` (N, K, 3) x, y, score. It is not
+            changed.
         image_id: Copied into each result.
 
     Returns:
-        N dictionaries of JSON types: ``bbox`` as XYWH, ``category_id`` still the contiguous label,
+        N dictionaries of JSON types: ``bbox`` as XYWH (rotated boxes as they are, XYWHA),
+        ``category_id`` still the contiguous label (see :func:`with_category_ids`),
         ``segmentation`` as compressed run lengths (text), ``keypoints`` flat with x and y less
         0.5, since COCO counts from the centre of the top-left pixel. An empty list for N = 0.
     """
@@ -40,12 +45,36 @@ def instances_to_coco_json(instances: Instances, image_id: int | str) -> list[di
     ]
 
 
-def _xywh(boxes: Boxes) -> list[list[float]]:
-    if not isinstance(boxes, Boxes) or isinstance(boxes, RotatedBoxes):
-        raise TypeError(
-            f"COCO evaluation needs pred_boxes as Boxes (XYXY), got {type(boxes).__name__}"
-        )
+def with_category_ids(results: Iterable[dict[str, Any]], info: DatasetInfo) -> list[dict[str, Any]]:
+    """Copies of results in which the data set's category ids stand for the contiguous labels.
+
+    Args:
+        results: As :func:`instances_to_coco_json` makes them.
+        info: Of the data set. If it names no classes, labels stay as they are.
+
+    Raises:
+        ValueError: A label is not one of the data set's classes.
+    """
+    ids = category_ids(info)
+    if not ids:
+        return [dict(result) for result in results]
+    converted = []
+    for result in results:
+        label = result["category_id"]
+        if not 0 <= label < len(ids):
+            raise ValueError(
+                f"a prediction for image {result['image_id']} has label {label}, expected "
+                f"0..{len(ids) - 1}: {info.name!r} has {len(ids)} classes; "
+                "set the model's num_classes to it"
+            )
+        converted.append({**result, "category_id": ids[label]})
+    return converted
+
+
+def _xywh(boxes: Boxes | RotatedBoxes) -> list[list[float]]:
     xyxy = boxes.tensor.detach().cpu()
+    if isinstance(boxes, RotatedBoxes):
+        return xyxy.tolist()
     # Subtracted in float32 as COCO files are written by others, not after widening.
     return [
         [*corner, *size]
