@@ -50,5 +50,7 @@ def test_every_folder_of_the_package_map_exists():
 @pytest.mark.parametrize("folder", ["packages/core-structures", "packages/modeling"])
 def test_examples_of_a_package_run(folder, tmp_path):
     text = (ROOT / folder / "README.md").read_text(encoding="utf-8")
-    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert examples
+    for example in examples:
         exec(compile(example, f"{folder}/README.md", "exec"), {})

@@ -225,7 +225,10 @@ def test_the_last_step_is_looked_at_whatever_the_period(tmp_path):
 
 
 def test_finite_losses_pass(tmp_path):
-    go(state_of(7, [Poison(99, math.nan), StopOnNonFiniteLoss(lambda state: tmp_path, period=2)]))
+    hooks = [Poison(99, math.nan), StopOnNonFiniteLoss(lambda state: tmp_path, period=2)]
+    state = state_of(7, hooks)
+    go(state)
+    assert state.step == 7
 
 
 # --- SaveCheckpoints

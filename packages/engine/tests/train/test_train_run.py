@@ -169,6 +169,8 @@ def test_a_folder_of_another_run_is_refused(finished, catalog):
 def test_a_folder_with_other_things_in_it_will_do(tmp_path, catalog):
     (tmp_path / "notes.txt").write_text("mine")
     train(toy_run(steps=1), output_dir=tmp_path, catalog=catalog)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "checkpoints" / "step_00000001").is_dir()
 
 
 def test_resuming_where_nothing_is_starts_from_the_beginning(tmp_path, catalog, caplog):
