@@ -1,9 +1,11 @@
 """What the operators ask of their arguments; a check names the argument and what it got."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-__all__ = ["check_boxes", "check_vector", "check_same_device", "in_float32"]
+__all__ = ["check_boxes", "check_floating", "check_vector", "check_same_device", "in_float32"]
 
 
 def check_boxes(name: str, boxes: Tensor, columns: int = 4) -> None:
@@ -14,6 +16,18 @@ def check_boxes(name: str, boxes: Tensor, columns: int = 4) -> None:
         raise ValueError(f"{name} must have shape (N, {columns}), got {tuple(boxes.shape)}")
     if not boxes.is_floating_point():
         raise TypeError(f"{name} must be floating point, got {boxes.dtype}; convert with .float()")
+
+
+def check_floating(name: str, tensor: Tensor, shape: Sequence[str | int]) -> None:
+    """Refuse anything but a floating tensor of that shape; a string is the name of a free size."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    fixed = {i: size for i, size in enumerate(shape) if isinstance(size, int)}
+    if tensor.ndim != len(shape) or any(tensor.shape[i] != size for i, size in fixed.items()):
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(f"{name} must have shape ({wanted}), got {tuple(tensor.shape)}")
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {tensor.dtype}; convert with .float()")
 
 
 def check_vector(name: str, values: Tensor, length: int) -> None:

@@ -1,0 +1,13 @@
+from .__about__ import __version__ as __version__
+from ._bbox_overlaps import bbox_overlaps as bbox_overlaps
+from ._box_iou_rotated import box_iou_rotated as box_iou_rotated
+from ._focal_loss import SigmoidFocalLoss as SigmoidFocalLoss
+from ._focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
+from ._nms import batched_nms as batched_nms
+from ._nms import nms as nms
+from ._nms_rotated import batched_nms_rotated as batched_nms_rotated
+from ._nms_rotated import nms_rotated as nms_rotated
+from ._paste_masks import paste_masks_in_image as paste_masks_in_image
+from ._roi_align import ROIAlign as ROIAlign
+from ._roi_align import RoIAlign as RoIAlign
+from ._roi_align import roi_align as roi_align

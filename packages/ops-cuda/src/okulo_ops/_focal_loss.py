@@ -1,0 +1,117 @@
+"""Focal losses of rows with one label each (https://arxiv.org/abs/1708.02002, Eq. 5)."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from okulo_ops._checks import check_floating, check_same_device, in_float32
+from okulo_ops._operator import define
+
+__all__ = ["sigmoid_focal_loss", "SigmoidFocalLoss"]
+
+Reduction = Literal["none", "mean", "sum"]
+
+
+def sigmoid_focal_loss(
+    input: Tensor,
+    target: Tensor,
+    gamma: float = 2.0,
+    alpha: float = 0.25,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Focal loss of C one-against-the-rest classifiers.
+
+    Args:
+        input: (N, C) logits, floating.
+        target: (N,) int64 class; any value outside 0..C-1, such as C, is background: all C
+            classifiers are then negatives.
+        gamma: Focusing exponent, >= 0.
+        alpha: Weight of the positive entry, in [0, 1]; negatives get ``1 - alpha``.
+        weight: (C,) factor of a row by the class of its target; background has 1.
+        reduction: "none", "sum", or "mean": the sum divided by N, not by N * C.
+
+    Returns:
+        (N, C) for "none", else a scalar; in nats, dtype of ``input``.
+    """
+    _check(input, target, weight, reduction)
+    weight = None if weight is None else weight.to(input.dtype)
+    return _reduce(_sigmoid(input, target, weight, gamma, alpha), len(input), reduction)
+
+
+class SigmoidFocalLoss(nn.Module):
+    """:func:`sigmoid_focal_loss` with its settings."""
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        gamma: float,
+        alpha: float,
+        weight: Tensor | None = None,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.alpha = alpha
+        self.register_buffer("weight", weight)
+        self.reduction = reduction
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return sigmoid_focal_loss(
+            input, target, self.gamma, self.alpha, self.weight, self.reduction
+        )
+
+    def extra_repr(self) -> str:
+        return f"gamma={self.gamma}, alpha={self.alpha}, reduction={self.reduction}"
+
+
+def _check(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> None:
+    check_floating("input", input, ("N", "C"))
+    if target.dtype != torch.int64 or target.shape != input.shape[:1]:
+        raise ValueError(
+            f"target must be int64 of shape ({len(input)},), one class for each row of input, "
+            f"got {target.dtype} of shape {tuple(target.shape)}"
+        )
+    if weight is not None and weight.shape != input.shape[1:]:
+        raise ValueError(
+            f"weight must have shape ({input.shape[1]},), one factor for each class, "
+            f"got {tuple(weight.shape)}"
+        )
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f'reduction must be "none", "mean" or "sum", got {reduction!r}')
+    check_same_device(input=input, target=target)
+
+
+def _reduce(loss: Tensor, rows: int, reduction: Reduction) -> Tensor:
+    if reduction == "none":
+        return loss
+    return loss.sum() / max(rows, 1) if reduction == "mean" else loss.sum()
+
+
+def _sigmoid_meaning(
+    input: Tensor, target: Tensor, weight: Tensor | None, gamma: float, alpha: float
+) -> Tensor:
+    x = in_float32(input)
+    positive = target[:, None] == torch.arange(input.shape[1], device=input.device)
+    z = torch.where(positive, x, -x)
+    share = torch.where(positive, alpha, 1 - alpha).to(x.dtype)
+    loss = -share * torch.sigmoid(-z) ** gamma * F.logsigmoid(z)
+    if weight is not None:
+        known = torch.cat((in_float32(weight), x.new_ones(1)))
+        classes = input.shape[1]
+        inside = (target >= 0) & (target < classes)
+        loss = loss * known[torch.where(inside, target, classes)][:, None]
+    return loss.to(input.dtype)
+
+
+_sigmoid = define(
+    "sigmoid_focal_loss(Tensor input, Tensor target, Tensor? weight, float gamma, float alpha)"
+    " -> Tensor",
+    _sigmoid_meaning,
+    lambda input, *_: input.new_empty(input.shape),
+    gradient=["input"],
+    autocast="float32",
+)
