@@ -118,7 +118,8 @@ def find_compiler() -> str:
             return found
     raise BuildError(
         f"okulo-ops needs a C++20 compiler and found none of {', '.join(names)}. Install "
-        "one (Debian: apt install g++), name it in CXX, or set OKULO_OPS_PURE=1 to install without kernels."
+        "one (Debian: apt install g++), name it in CXX, or set OKULO_OPS_PURE=1 to install "
+        "without kernels."
     )
 
 
