@@ -71,7 +71,7 @@ def build(cuda: str = "auto") -> Path:
     OUTPUT.mkdir(exist_ok=True)
     rules = ninja_rules(torch, compiler, [] if reason else architectures)
     (build_folder / "build.ninja").write_text(rules)
-    if subprocess.run([find_ninja(), "-C", str(build_folder), "--quiet"]).returncode != 0:
+    if subprocess.run([find_ninja(), "-C", str(build_folder)]).returncode != 0:
         raise BuildError("the kernels did not compile; the compiler's messages are above")
     information = {
         "torch": torch_version(torch),

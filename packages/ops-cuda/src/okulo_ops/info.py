@@ -1,18 +1,20 @@
-"""Which operator runs on what, and why: ``python -m okulo_ops.info``."""
+"""Which operator runs on what and why, and how kernels were built: ``python -m okulo_ops.info``."""
 
 import json
+import pkgutil
 import sys
-from importlib.metadata import version
+from importlib import import_module
 from typing import TypedDict
 
-__all__ = ["OpInfo", "ops_table", "main"]
-
-_KERNEL = "torchvision's kernel; no own kernel is measured to be faster"
-_MEANING = "written in PyTorch; no native kernel yet"
+__all__ = ["OpInfo", "kernels", "ops_table", "main"]
 
 
 class OpInfo(TypedDict):
-    """One operator: ``backends`` has one entry "device: what runs there" for each device."""
+    """One operator of ``torch.ops.okulo``.
+
+    ``backends`` has one entry for each kind of device, "cpu: native" or "cpu: pytorch"; ``reason``
+    says why any of them is not native, and is empty if all are.
+    """
 
     op: str
     backends: list[str]
@@ -20,39 +22,53 @@ class OpInfo(TypedDict):
 
 
 def ops_table() -> list[OpInfo]:
-    """Every operator with what runs it on the CPU and, where there is one, on the GPU."""
+    """Every operator with what runs it on the CPU and on a GPU."""
+    from okulo_ops._library import missing
+    from okulo_ops._operator import OPERATORS
+
+    _import_all()
+    return [_row(name, missing) for name in sorted(OPERATORS)]
+
+
+def kernels() -> dict[str, str]:
+    """Whether the native kernels of each kind of device are loaded, and how they were built."""
+    from okulo_ops._library import build_information, missing
+
+    loaded = {f"{device} kernels": reason or "loaded" for device, reason in missing.items()}
+    return loaded | {k: v for k, v in build_information().items() if not k.endswith(".so")}
+
+
+def _row(name: str, missing: dict[str, str]) -> OpInfo:
     import torch
 
-    from okulo_ops._box_iou_rotated import has_torchvision_kernel
+    backends, reasons = [], []
+    for device, why in missing.items():
+        native = torch._C._dispatch_has_kernel_for_dispatch_key(f"okulo::{name}", device.upper())
+        backends.append(f"{device}: {'native' if native else 'pytorch'}")
+        if not native:
+            reasons.append(
+                f"{device}: {why or 'no kernel is written; its meaning is the operator'}"
+            )
+    return OpInfo(op=name, backends=backends, reason="; ".join(reasons))
 
-    kernels = f"torchvision {version('torchvision')}", _KERNEL
-    meaning = f"pytorch {torch.__version__}", _MEANING
-    no_kernel = meaning[0], f"this torchvision, {version('torchvision')}, has no such kernel"
-    runs_on = {
-        "nms": kernels,
-        "batched_nms": kernels,
-        "nms_rotated": meaning,
-        "batched_nms_rotated": meaning,
-        "box_iou_rotated": kernels if has_torchvision_kernel() else no_kernel,
-        "bbox_overlaps": meaning,
-        "roi_align": kernels,
-        "paste_masks_in_image": meaning,
-    }
-    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    return [
-        OpInfo(op=op, backends=[f"{device}: {backend}" for device in devices], reason=reason)
-        for op, (backend, reason) in runs_on.items()
-    ]
+
+def _import_all() -> None:
+    package = import_module("okulo_ops")
+    for module in pkgutil.walk_packages(package.__path__, "okulo_ops."):
+        import_module(module.name)
 
 
 def main() -> int:
-    """Print the table; ``--json`` prints it for a machine."""
-    rows = ops_table()
+    """Print both; ``--json`` prints them for a machine."""
+    rows, built = ops_table(), kernels()
     if "--json" in sys.argv[1:]:
-        print(json.dumps(rows))
+        print(json.dumps({"kernels": built, "operators": rows}))
         return 0
+    for name, value in built.items():
+        print(f"{name:<16} {value}")
+    print()
     for row in rows:
-        print(f"{row['op']:<22} {', '.join(row['backends']):<28} {row['reason']}")
+        print(f"{row['op']:<36} {', '.join(row['backends']):<28} {row['reason']}")
     return 0
 
 

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     report = {
         "versions": _versions(),
         "devices": _devices(),
-        "operators": _operators(),
+        **_operators(),
         "plugins": [attrs.asdict(state) for state in states],
     }
     if args.json:
@@ -55,19 +55,22 @@ def _devices() -> list[dict[str, str]]:
     return found
 
 
-def _operators() -> list[dict[str, Any]]:
+def _operators() -> dict[str, Any]:
     # Reached by name: the engine depends on core alone and works without the operators.
     try:
-        table = importlib.import_module("okulo_ops.info").ops_table()
+        info = importlib.import_module("okulo_ops.info")
+        return {"kernels": info.kernels(), "operators": list(info.ops_table())}
     except Exception as error:
-        return [{"op": "okulo_ops", "backends": "none", "reason": str(error)}]
-    return list(table)
+        row = {"op": "okulo_ops", "backends": "none", "reason": str(error)}
+        return {"kernels": {}, "operators": [row]}
 
 
 def _print_report(report: dict[str, Any]) -> None:
     print_table(("what", "version"), list(report["versions"].items()))
     print()
     print_table(("device", "name"), [(d["device"], d["name"]) for d in report["devices"]])
+    print()
+    print_table(("kernels", ""), list(report["kernels"].items()))
     print()
     columns = tuple(dict.fromkeys(key for op in report["operators"] for key in op)) or ("op",)
     print_table(columns, [[_text(op.get(c)) for c in columns] for op in report["operators"]])
