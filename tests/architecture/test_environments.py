@@ -30,4 +30,4 @@ def test_environment_holds_only_what_the_table_allows(name):
 @pytest.mark.parametrize("name", [*MAY_IMPORT, *ALONE])
 def test_environment_runs_the_own_suite(name):
     tests = folder_of(name).relative_to(ROOT) / "tests"
-    assert ENVIRONMENTS[name]["scripts"]["run"].startswith(f"pytest {tests}")
+    assert ENVIRONMENTS[name]["scripts"]["run"] == ["kernels", f"pytest {tests} {{args}}"]
