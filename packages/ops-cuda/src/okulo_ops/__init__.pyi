@@ -11,3 +11,5 @@ from ._paste_masks import paste_masks_in_image as paste_masks_in_image
 from ._roi_align import ROIAlign as ROIAlign
 from ._roi_align import RoIAlign as RoIAlign
 from ._roi_align import roi_align as roi_align
+from ._roi_align_rotated import ROIAlignRotated as ROIAlignRotated
+from ._roi_align_rotated import roi_align_rotated as roi_align_rotated

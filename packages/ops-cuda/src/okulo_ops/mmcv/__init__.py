@@ -1,0 +1,8 @@
+"""Operators whose mmcv name means something else in ``okulo_ops``, with mmcv's arguments.
+
+Angles are in radians here; which way they turn is stated by each operator.
+"""
+
+from okulo_ops.mmcv._roi_align_rotated import RoIAlignRotated, roi_align_rotated
+
+__all__ = ["RoIAlignRotated", "roi_align_rotated"]
