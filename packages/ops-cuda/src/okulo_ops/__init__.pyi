@@ -11,6 +11,10 @@ from ._group_points import QueryAndGroup as QueryAndGroup
 from ._group_points import gather_points as gather_points
 from ._group_points import grouping_operation as grouping_operation
 from ._group_points import three_interpolate as three_interpolate
+from ._ms_deform_attn import ms_deform_attn as ms_deform_attn
+from ._multi_scale_deformable_attention import (
+    MultiScaleDeformableAttention as MultiScaleDeformableAttention,
+)
 from ._nms import batched_nms as batched_nms
 from ._nms import nms as nms
 from ._nms_rotated import batched_nms_rotated as batched_nms_rotated
