@@ -3,6 +3,7 @@
 Angles are in radians here; which way they turn is stated by each operator.
 """
 
+from okulo_ops.mmcv._nms import batched_nms, nms
 from okulo_ops.mmcv._roi_align_rotated import RoIAlignRotated, roi_align_rotated
 
-__all__ = ["RoIAlignRotated", "roi_align_rotated"]
+__all__ = ["RoIAlignRotated", "batched_nms", "nms", "roi_align_rotated"]
