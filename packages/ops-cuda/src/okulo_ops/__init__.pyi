@@ -23,6 +23,11 @@ from ._paste_masks import paste_masks_in_image as paste_masks_in_image
 from ._point_neighbors import ball_query as ball_query
 from ._point_neighbors import knn as knn
 from ._point_neighbors import three_nn as three_nn
+from ._point_sample import SimpleRoIAlign as SimpleRoIAlign
+from ._point_sample import abs_img_point_to_rel_img_point as abs_img_point_to_rel_img_point
+from ._point_sample import point_sample as point_sample
+from ._point_sample import rel_roi_point_to_abs_img_point as rel_roi_point_to_abs_img_point
+from ._point_sample import rel_roi_point_to_rel_img_point as rel_roi_point_to_rel_img_point
 from ._roi_align import ROIAlign as ROIAlign
 from ._roi_align import RoIAlign as RoIAlign
 from ._roi_align import roi_align as roi_align
