@@ -1,6 +1,11 @@
 from .__about__ import __version__ as __version__
 from ._bbox_overlaps import bbox_overlaps as bbox_overlaps
 from ._box_iou_rotated import box_iou_rotated as box_iou_rotated
+from ._carafe import CARAFE as CARAFE
+from ._carafe import CARAFENaive as CARAFENaive
+from ._carafe import CARAFEPack as CARAFEPack
+from ._carafe import carafe as carafe
+from ._carafe import carafe_naive as carafe_naive
 from ._focal_loss import SigmoidFocalLoss as SigmoidFocalLoss
 from ._focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
 from ._furthest_points import PointsSampler as PointsSampler
