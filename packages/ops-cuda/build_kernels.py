@@ -67,10 +67,9 @@ def build(cuda: str = "auto") -> Path:
         raise BuildError(f"CUDA kernels for {cuda} were asked for, but {reason}")
     if cuda == "no" or (not architectures and not reason):
         reason = "left out when the kernels were built"
-    build_folder = ROOT / "build"
-    build_folder.mkdir(exist_ok=True)
     OUTPUT.mkdir(exist_ok=True)
-    rules = ninja_rules(torch, compiler, [] if reason else architectures)
+    build_folder = prepare(torch)
+    rules = ninja_rules(compiler, [] if reason else architectures)
     (build_folder / "build.ninja").write_text(rules)
     if subprocess.run([find_ninja(), "-C", str(build_folder)]).returncode != 0:
         raise BuildError("the kernels did not compile; the compiler's messages are above")
@@ -158,18 +157,28 @@ def local_architectures() -> list[str]:
     return sorted({capability.replace(".", "") for capability in found})
 
 
-def ninja_rules(torch: Path, compiler: str, architectures: list[str]) -> str:
-    includes = f"-isystem {torch}/include -I{ROOT}/csrc"
+def prepare(torch: Path) -> Path:
+    """The folder to build in; PyTorch is a link there, so that another environment's is as good."""
+    folder = ROOT / "build"
+    folder.mkdir(exist_ok=True)
+    link = folder / "torch"
+    link.unlink(missing_ok=True)
+    link.symlink_to(torch, target_is_directory=True)
+    return folder
+
+
+def ninja_rules(compiler: str, architectures: list[str]) -> str:
+    includes = f"-isystem torch/include -I{ROOT}/csrc"
     cpu = " ".join([*COMMON_FLAGS, *cpu_flags(), includes])
     # libtorch must be named: Python loads PyTorch with local symbols.
-    link = f"-Wl,-z,defs -Wl,--no-as-needed -L{torch}/lib -ltorch_cpu"
+    link = "-Wl,-z,defs -Wl,--no-as-needed -Ltorch/lib -ltorch_cpu"
     lines = rule("cpu", f"{compiler} {cpu}") + rule("link_cpu", f"{compiler} -shared $in {link}")
     lines += library("cpu", sorted((ROOT / "csrc" / "cpu").glob("*.cpp")))
     if architectures:
         nvcc = find_nvcc()
         cuda = " ".join([*COMMON_FLAGS, *CUDA_FLAGS, *gencode(architectures), includes])
         # A static runtime: one file for PyTorch with CUDA 12 and 13.
-        link = f"-Xlinker --no-as-needed -L{torch}/lib -ltorch_cuda -ltorch_cpu"
+        link = "-Xlinker --no-as-needed -Ltorch/lib -ltorch_cuda -ltorch_cpu"
         lines += rule("cuda", f"{nvcc} {cuda}")
         lines += rule("link_cuda", f"{nvcc} -shared -cudart static $in {link}")
         lines += library("cuda", sorted((ROOT / "csrc" / "cuda").glob("*.cu")))
