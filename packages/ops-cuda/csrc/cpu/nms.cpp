@@ -123,8 +123,25 @@ Tensor nms(const Tensor& boxes, const std::optional<Tensor>& idxs, double iou_th
   return kept;
 }
 
+Tensor nms_match(const Tensor& boxes, double iou_threshold) {
+  const Tensor b = contiguous(boxes);
+  const int64_t n = b.numel() / 4;
+  const Tensor owner = torch::stable::new_empty(b, {n}, ScalarType::Long);
+  dispatch_floating(b, "nms_match", [&](auto zero) {
+    using A = acc_t<decltype(zero)>;
+    const A threshold = static_cast<A>(iou_threshold);
+    suppress_in_groups<decltype(zero)>(
+        b, groups_of(std::nullopt, n), 0, [=](A iou) { return iou >= threshold; },
+        owner.mutable_data_ptr<int64_t>());
+  });
+  return owner;
+}
+
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(okulo, CPU, m) { m.impl("nms", TORCH_BOX(&nms)); }
+STABLE_TORCH_LIBRARY_IMPL(okulo, CPU, m) {
+  m.impl("nms", TORCH_BOX(&nms));
+  m.impl("nms_match", TORCH_BOX(&nms_match));
+}
 
 }  // namespace okulo

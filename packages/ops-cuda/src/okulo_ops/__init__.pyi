@@ -22,6 +22,7 @@ from ._multi_scale_deformable_attention import (
 )
 from ._nms import batched_nms as batched_nms
 from ._nms import nms as nms
+from ._nms_match import nms_match as nms_match
 from ._nms_rotated import batched_nms_rotated as batched_nms_rotated
 from ._nms_rotated import nms_rotated as nms_rotated
 from ._paste_masks import paste_masks_in_image as paste_masks_in_image
@@ -38,3 +39,4 @@ from ._roi_align import RoIAlign as RoIAlign
 from ._roi_align import roi_align as roi_align
 from ._roi_align_rotated import ROIAlignRotated as ROIAlignRotated
 from ._roi_align_rotated import roi_align_rotated as roi_align_rotated
+from ._soft_nms import soft_nms as soft_nms

@@ -1,6 +1,7 @@
 """Non-maximum suppression of axis-aligned boxes, for all together or within categories."""
 
 import importlib.util
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from okulo_ops._box_geometry import area, shared_area
 from okulo_ops._checks import check_boxes, check_same_device, check_vector, in_float32
 from okulo_ops._operator import define
 
-__all__ = ["nms", "batched_nms", "suppress"]
+__all__ = ["nms", "batched_nms", "owners", "suppress"]
 
 _BLOCK = 512  # boxes that the meaning compares with all later ones at a time
 
@@ -73,19 +74,32 @@ def suppress(
     return order[_nms(boxes[order], categories, iou_threshold, offset)]
 
 
-def _nms_meaning(boxes: Tensor, idxs: Tensor | None, iou_threshold: float, offset: int) -> Tensor:
+def owners(
+    boxes: Tensor, idxs: Tensor | None, drops: Callable[[Tensor], Tensor], offset: int = 0
+) -> Tensor:
+    """Rank of the first kept box that drops each box, its own rank if none does.
+
+    Args:
+        boxes: (N, 4), by decreasing score.
+        idxs: (N,) categories, or None.
+        drops: From IoU to whether a kept box drops another of this overlap.
+        offset: Added to widths and heights.
+    """
     boxes = in_float32(boxes)
-    areas = area(boxes, offset)
-    kept = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+    areas, ranks = area(boxes, offset), torch.arange(len(boxes), device=boxes.device)
+    owner = torch.full_like(ranks, -1)
     for start in range(0, len(boxes), _BLOCK):
-        end = min(start + _BLOCK, len(boxes))
-        shared = shared_area(boxes[start:end, None], boxes[None, start:], offset)
-        over = shared / (areas[start:end, None] + areas[None, start:] - shared) > iou_threshold
+        block, rest = slice(start, start + _BLOCK), slice(start, None)
+        shared = shared_area(boxes[block, None], boxes[None, rest], offset)
+        over = drops(shared / (areas[block, None] + areas[None, rest] - shared)).triu(1)
         if idxs is not None:
-            over &= idxs[start:end, None] == idxs[None, start:]
-        kept[start:end] = _settled(over[:, : end - start].triu(1), kept[start:end])
-        kept[end:] &= ~(over[:, end - start :] & kept[start:end, None]).any(dim=0)
-    return kept
+            over &= idxs[block, None] == idxs[None, rest]
+        kept = _settled(over[:, : len(over)], owner[block] < 0)
+        over &= kept[:, None]
+        first = start + over.byte().argmax(dim=0)
+        owner[rest] = torch.where((owner[rest] < 0) & over.any(dim=0), first, owner[rest])
+        owner[block] = torch.where(kept, ranks[block], owner[block])
+    return owner
 
 
 def _settled(over: Tensor, candidates: Tensor) -> Tensor:
@@ -95,6 +109,11 @@ def _settled(over: Tensor, candidates: Tensor) -> Tensor:
         previous, kept = kept, candidates & ~(over & kept[:, None]).any(dim=0)
         if torch.equal(previous, kept):
             return kept
+
+
+def _nms_meaning(boxes: Tensor, idxs: Tensor | None, iou_threshold: float, offset: int) -> Tensor:
+    owner = owners(boxes, idxs, lambda iou: iou > iou_threshold, offset)
+    return owner == torch.arange(len(boxes), device=boxes.device)
 
 
 _nms = define(

@@ -12,6 +12,7 @@ from okulo_ops._arrays import Values, as_tensor, like
 from okulo_ops._checks import check_boxes, check_same_device, check_vector
 from okulo_ops._nms import suppress
 from okulo_ops._nms_rotated import batched_nms_rotated, nms_rotated
+from okulo_ops._soft_nms import decay
 
 __all__ = ["nms", "batched_nms"]
 
@@ -62,7 +63,7 @@ def batched_nms(
             (cx, cy, w, h, angle), in radians and clockwise.
         scores: (N,).
         idxs: (N,) integer category of each box.
-        nms_cfg: ``type``, "nms" (the default) or "nms_rotated", and its settings:
+        nms_cfg: ``type``, "nms" (the default), "soft_nms" or "nms_rotated", and its settings:
             ``iou_threshold`` (once ``iou_thr``) and the others of that operator; ``max_num`` for
             every type; ``class_agnostic``, which goes before the argument. ``split_thr`` is
             accepted: no number of boxes changes the result. None keeps all boxes.
@@ -130,6 +131,7 @@ def _rotated(
 
 _KINDS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "nms": _hard,
+    "soft_nms": decay,
     "nms_rotated": _rotated,
 }
 """Type in ``nms_cfg`` -> function of boxes, scores, categories or None, and its settings."""
