@@ -1,4 +1,5 @@
 from .__about__ import __version__ as __version__
+from ._assign_score import assign_score_withk as assign_score_withk
 from ._bbox_overlaps import bbox_overlaps as bbox_overlaps
 from ._box_iou_rotated import box_iou_rotated as box_iou_rotated
 from ._carafe import CARAFE as CARAFE
@@ -6,6 +7,9 @@ from ._carafe import CARAFENaive as CARAFENaive
 from ._carafe import CARAFEPack as CARAFEPack
 from ._carafe import carafe as carafe
 from ._carafe import carafe_naive as carafe_naive
+from ._chamfer_distance import chamfer_distance as chamfer_distance
+from ._dynamic_scatter import DynamicScatter as DynamicScatter
+from ._dynamic_scatter import dynamic_scatter as dynamic_scatter
 from ._focal_loss import SigmoidFocalLoss as SigmoidFocalLoss
 from ._focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
 from ._furthest_points import PointsSampler as PointsSampler
@@ -40,3 +44,5 @@ from ._roi_align import roi_align as roi_align
 from ._roi_align_rotated import ROIAlignRotated as ROIAlignRotated
 from ._roi_align_rotated import roi_align_rotated as roi_align_rotated
 from ._soft_nms import soft_nms as soft_nms
+from ._voxelization import Voxelization as Voxelization
+from ._voxelization import voxelization as voxelization
