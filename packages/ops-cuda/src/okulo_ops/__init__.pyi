@@ -10,6 +10,7 @@ from ._carafe import carafe_naive as carafe_naive
 from ._chamfer_distance import chamfer_distance as chamfer_distance
 from ._dynamic_scatter import DynamicScatter as DynamicScatter
 from ._dynamic_scatter import dynamic_scatter as dynamic_scatter
+from ._box_iou_rotated import pairwise_iou_rotated as pairwise_iou_rotated
 from ._focal_loss import SigmoidFocalLoss as SigmoidFocalLoss
 from ._focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
 from ._furthest_points import PointsSampler as PointsSampler

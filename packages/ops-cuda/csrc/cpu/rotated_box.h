@@ -1,0 +1,70 @@
+// Many rotated boxes on the CPU, laid out so that overlaps of one with all are vectorised.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "common/dispatch.h"
+#include "common/rotated_box.h"
+
+namespace okulo {
+
+class RotatedBoxes {
+ public:
+  template <typename T>
+  RotatedBoxes(const T* rows, int64_t n, double turn)
+      : n_(n), values_(6 * ((n + kLanes - 1) / kLanes * kLanes)) {
+    for (int64_t i = 0; i < n; ++i) {
+      const RotatedBox box = rotated_box(rows + 5 * i, turn);
+      double* at = &values_[6 * (i - i % kLanes) + i % kLanes];
+      const double fields[] = {box.x, box.y, box.w, box.h, box.cos, box.sin};
+      for (int k = 0; k < 6; ++k) at[k * kLanes] = fields[k];
+    }
+  }
+
+  int64_t size() const { return n_; }
+
+  RotatedBox operator[](int64_t i) const {
+    const double* at = &values_[6 * (i - i % kLanes) + i % kLanes];
+    return {at[0], at[kLanes], at[2 * kLanes], at[3 * kLanes], at[4 * kLanes], at[5 * kLanes]};
+  }
+
+  // Calls store(i, overlap of a with box i), for i from the first of begin's group on.
+  template <typename Store>
+  void overlaps(const RotatedBox& a, int64_t begin, int64_t mode, const Store& store) const {
+    for (int64_t first = begin - begin % kLanes; first < n_; first += kLanes) {
+      double ratio[kLanes] = {};
+      overlaps_of_group(a, &values_[6 * first], mode, ratio);
+      const int64_t count = std::min<int64_t>(kLanes, n_ - first);
+      for (int64_t k = 0; k < count; ++k) store(first + k, ratio[k]);
+    }
+  }
+
+ private:
+  static constexpr int64_t kLanes = 8;
+
+  static void overlaps_of_group(const RotatedBox& a, const double* group, int64_t mode,
+                                double* ratio) {
+    const double *x = group, *y = x + kLanes, *w = y + kLanes, *h = w + kLanes, *cos = h + kLanes,
+                 *sin = cos + kLanes;
+    double px[kLanes], py[kLanes], pcos[kLanes], psin[kLanes], touch[kLanes];
+    double together = 0;
+    for (int64_t k = 0; k < kLanes; ++k) {
+      const Pose<double> p = pose(a, {x[k], y[k], w[k], h[k], cos[k], sin[k]});
+      px[k] = p.x, py[k] = p.y, pcos[k] = p.cos, psin[k] = p.sin;
+      touch[k] = are_apart(p, a.w, a.h, w[k], h[k]) ? 0.0 : 1.0;
+      together += touch[k];
+    }
+    if (together == 0) return;
+    for (int64_t k = 0; k < kLanes; ++k) {
+      const double shared =
+          touch[k] * shared_area<double>({px[k], py[k], pcos[k], psin[k]}, a.w, a.h, w[k], h[k]);
+      ratio[k] = overlap_ratio(shared, a.area(), 4 * w[k] * h[k], mode);
+    }
+  }
+
+  int64_t n_;
+  std::vector<double> values_;  // groups of kLanes boxes: x of each, then y of each, ...
+};
+
+}  // namespace okulo

@@ -1,0 +1,49 @@
+"""Overlap of rotated boxes: ``hatch run bench:run ops/rotated.py``."""
+
+import torch
+from compare import compare, heading
+from torch import Tensor
+
+from okulo_ops import box_iou_rotated
+from okulo_ops._box_iou_rotated import DEGREES
+from okulo_ops._operator import OPERATORS
+from okulo_ops._rotated_overlap import IOU
+
+COUNT = 2000
+
+
+def some_boxes(reach: float) -> Tensor:
+    """COUNT boxes with sides of 10 to 60 pixels whose centres lie in a square of side ``reach``."""
+    x, y, w, h, angle = torch.rand(5, COUNT)
+    return torch.stack((reach * x, reach * y, 10 + 50 * w, 10 + 50 * h, 720 * angle - 360), 1)
+
+
+def overlaps() -> None:
+    meaning = OPERATORS["box_iou_rotated"]
+    import torchvision  # noqa: F401  defines torch.ops.torchvision
+
+    for name, reach in (("all overlap", 20), ("a tenth overlap", 200), ("spread", 1000)):
+        a, b = some_boxes(reach), some_boxes(reach)
+        title = f"box_iou_rotated {COUNT}x{COUNT}, {name}, "
+        compare(
+            title + "meaning",
+            lambda a=a, b=b: box_iou_rotated(a, b),
+            lambda a=a, b=b: meaning(a, b, DEGREES, IOU, False),
+            demand="<= 0.05",
+        )
+        compare(
+            title + "torchvision",
+            lambda a=a, b=b: box_iou_rotated(a, b),
+            lambda a=a, b=b: torch.ops.torchvision.box_iou_rotated(a, b),
+            demand="<= 1.00",
+        )
+
+
+def main() -> None:
+    heading("rotated boxes")
+    torch.manual_seed(0)
+    overlaps()
+
+
+if __name__ == "__main__":
+    main()
