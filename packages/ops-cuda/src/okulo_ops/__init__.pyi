@@ -11,6 +11,17 @@ from ._chamfer_distance import chamfer_distance as chamfer_distance
 from ._dynamic_scatter import DynamicScatter as DynamicScatter
 from ._dynamic_scatter import dynamic_scatter as dynamic_scatter
 from ._box_iou_rotated import pairwise_iou_rotated as pairwise_iou_rotated
+from ._deform_conv import deform_conv as deform_conv
+from ._deform_conv import deform_conv2d as deform_conv2d
+from ._deform_conv import modulated_deform_conv as modulated_deform_conv
+from ._deform_conv import modulated_deform_conv2d as modulated_deform_conv2d
+from ._deform_conv_modules import DeformConv as DeformConv
+from ._deform_conv_modules import DeformConv2d as DeformConv2d
+from ._deform_conv_modules import DeformConv2dPack as DeformConv2dPack
+from ._deform_conv_modules import ModulatedDeformConv as ModulatedDeformConv
+from ._deform_conv_modules import ModulatedDeformConv2d as ModulatedDeformConv2d
+from ._deform_conv_modules import ModulatedDeformConv2dPack as ModulatedDeformConv2dPack
+from ._deform_conv_modules import upgrade_deform_conv_weights as upgrade_deform_conv_weights
 from ._focal_loss import SigmoidFocalLoss as SigmoidFocalLoss
 from ._focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
 from ._furthest_points import PointsSampler as PointsSampler
