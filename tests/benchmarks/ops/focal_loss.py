@@ -1,26 +1,47 @@
-"""Focal loss of the anchors of one image: ``hatch run bench:run ops/focal_loss.py``."""
+"""Focal losses of the anchors of one image: ``hatch run bench:run ops/focal_loss.py``."""
 
 import torch
 from compare import compare, heading
 
+import okulo_ops
 from okulo_ops._operator import OPERATORS
 
 ROWS, CLASSES = 200_000, 80
 
 
 def main() -> None:
-    heading("focal loss")
+    heading("focal losses, against their meaning")
     torch.manual_seed(0)
     logits = torch.randn(ROWS, CLASSES)
-    target = torch.randint(0, CLASSES + 1, (ROWS,))
-    args = logits, target, None, 2.0, 0.25
-    native, meaning = torch.ops.okulo.sigmoid_focal_loss, OPERATORS["sigmoid_focal_loss"]
-    name = f"sigmoid {ROWS}x{CLASSES} forward, against its meaning"
-    compare(name, lambda: native(*args), lambda: meaning(*args), demand="<= 0.33")
+    target = torch.randint(0, CLASSES, (ROWS,))
+    for loss in ("sigmoid", "softmax"):
+        for gamma in (2.0, 1.0, 0.5):
+            measure(f"{loss}_focal_loss", logits, target, gamma)
+
+
+def measure(op: str, logits: torch.Tensor, target: torch.Tensor, gamma: float) -> None:
+    settings = None, gamma, 0.25
+    native, meaning = getattr(torch.ops.okulo, op), OPERATORS[op]
+    name = f"{op} {ROWS}x{CLASSES} gamma {gamma}"
+    compare(
+        f"{name} forward",
+        lambda: native(logits, target, *settings),
+        lambda: meaning(logits, target, *settings),
+        demand="<= 0.33",
+        seconds=2.0,
+    )
+    leaf = logits.clone().requires_grad_()
+    ours, other = (function(leaf, target, *settings) for function in (native, meaning))
+    grad = torch.rand_like(ours)
+    compare(
+        f"{name} backward",
+        lambda: torch.autograd.grad(ours, leaf, grad, retain_graph=True),
+        lambda: torch.autograd.grad(other, leaf, grad, retain_graph=True),
+        demand="<= 0.33",
+        seconds=2.0,
+    )
 
 
 if __name__ == "__main__":
-    import okulo_ops
-
-    okulo_ops.sigmoid_focal_loss  # noqa: B018  defines the operator
+    okulo_ops.sigmoid_focal_loss  # noqa: B018  defines the operators
     main()

@@ -23,6 +23,7 @@ from ._deform_conv_modules import ModulatedDeformConv2d as ModulatedDeformConv2d
 from ._deform_conv_modules import ModulatedDeformConv2dPack as ModulatedDeformConv2dPack
 from ._deform_conv_modules import upgrade_deform_conv_weights as upgrade_deform_conv_weights
 from ._focal_loss import SigmoidFocalLoss as SigmoidFocalLoss
+from ._focal_loss import SoftmaxFocalLoss as SoftmaxFocalLoss
 from ._focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
 from ._furthest_points import PointsSampler as PointsSampler
 from ._furthest_points import furthest_point_sample as furthest_point_sample
@@ -36,6 +37,7 @@ from ._ms_deform_attn import ms_deform_attn as ms_deform_attn
 from ._multi_scale_deformable_attention import (
     MultiScaleDeformableAttention as MultiScaleDeformableAttention,
 )
+from ._focal_loss import softmax_focal_loss as softmax_focal_loss
 from ._nms import batched_nms as batched_nms
 from ._nms import nms as nms
 from ._nms_match import nms_match as nms_match

@@ -1,5 +1,6 @@
 """Focal losses of rows with one label each (https://arxiv.org/abs/1708.02002, Eq. 5)."""
 
+import math
 from typing import Literal
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from okulo_ops._checks import check_floating, check_same_device, in_float32
 from okulo_ops._operator import define
 
-__all__ = ["sigmoid_focal_loss", "SigmoidFocalLoss"]
+__all__ = ["SigmoidFocalLoss", "SoftmaxFocalLoss", "sigmoid_focal_loss", "softmax_focal_loss"]
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -41,9 +42,37 @@ def sigmoid_focal_loss(
     return _reduce(_sigmoid(input, target, weight, gamma, alpha), len(input), reduction)
 
 
-class SigmoidFocalLoss(nn.Module):
-    """:func:`sigmoid_focal_loss` with its settings."""
+def softmax_focal_loss(
+    input: Tensor,
+    target: Tensor,
+    gamma: float = 2.0,
+    alpha: float = 0.25,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Focal loss of one classifier of C exclusive classes: ``-alpha (1 - p)^gamma log p``.
 
+    p is the probability of the target after softmax. Its logarithm is floored at that of the
+    smallest normal float32, about -87; the gradient goes on below.
+
+    Args:
+        input: (N, C) logits, floating.
+        target: (N,) int64 class below C; a row with a negative one has no loss, but counts as one
+            of the N that "mean" divides by.
+        gamma: Focusing exponent, >= 0.
+        alpha: Factor of every row.
+        weight: (C,) factor of a row by the class of its target.
+        reduction: "none", "sum", or "mean": the sum divided by N.
+
+    Returns:
+        (N,) for "none", else a scalar; in nats, dtype of ``input``.
+    """
+    _check(input, target, weight, reduction)
+    weight = None if weight is None else weight.to(input.dtype)
+    return _reduce(_softmax(input, target, weight, gamma, alpha), len(input), reduction)
+
+
+class _FocalLoss(nn.Module):
     weight: Tensor | None
 
     def __init__(
@@ -59,13 +88,26 @@ class SigmoidFocalLoss(nn.Module):
         self.register_buffer("weight", weight)
         self.reduction = reduction
 
+    def extra_repr(self) -> str:
+        return f"gamma={self.gamma}, alpha={self.alpha}, reduction={self.reduction}"
+
+
+class SigmoidFocalLoss(_FocalLoss):
+    """:func:`sigmoid_focal_loss` with its settings."""
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return sigmoid_focal_loss(
             input, target, self.gamma, self.alpha, self.weight, self.reduction
         )
 
-    def extra_repr(self) -> str:
-        return f"gamma={self.gamma}, alpha={self.alpha}, reduction={self.reduction}"
+
+class SoftmaxFocalLoss(_FocalLoss):
+    """:func:`softmax_focal_loss` with its settings."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return softmax_focal_loss(
+            input, target, self.gamma, self.alpha, self.weight, self.reduction
+        )
 
 
 def _check(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str) -> None:
@@ -112,6 +154,32 @@ _sigmoid = define(
     " -> Tensor",
     _sigmoid_meaning,
     lambda input, *_: input.new_empty(input.shape),
+    gradient=["input"],
+    autocast="float32",
+)
+
+
+def _softmax_meaning(
+    input: Tensor, target: Tensor, weight: Tensor | None, gamma: float, alpha: float
+) -> Tensor:
+    counted = target >= 0
+    label = target.clamp(min=0)
+    log_p = F.log_softmax(in_float32(input), 1).take_along_dim(label[:, None], 1)[:, 0]
+    smallest = torch.finfo(torch.float32).tiny
+    # Away from 0, where the derivative of a root is infinite.
+    q = (-torch.expm1(log_p)).clamp(min=smallest)
+    below = (log_p.clamp(min=math.log(smallest)) - log_p).detach()
+    loss = -alpha * q**gamma * (log_p + below)
+    if weight is not None:
+        loss = loss * in_float32(weight)[label]
+    return torch.where(counted, loss, 0).to(input.dtype)
+
+
+_softmax = define(
+    "softmax_focal_loss(Tensor input, Tensor target, Tensor? weight, float gamma, float alpha)"
+    " -> Tensor",
+    _softmax_meaning,
+    lambda input, *_: input.new_empty(input.shape[:1]),
     gradient=["input"],
     autocast="float32",
 )
