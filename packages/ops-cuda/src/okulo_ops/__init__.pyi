@@ -2,15 +2,13 @@ from .__about__ import __version__ as __version__
 from ._assign_score import assign_score_withk as assign_score_withk
 from ._bbox_overlaps import bbox_overlaps as bbox_overlaps
 from ._box_iou_rotated import box_iou_rotated as box_iou_rotated
+from ._box_iou_rotated import pairwise_iou_rotated as pairwise_iou_rotated
 from ._carafe import CARAFE as CARAFE
 from ._carafe import CARAFENaive as CARAFENaive
 from ._carafe import CARAFEPack as CARAFEPack
 from ._carafe import carafe as carafe
 from ._carafe import carafe_naive as carafe_naive
 from ._chamfer_distance import chamfer_distance as chamfer_distance
-from ._dynamic_scatter import DynamicScatter as DynamicScatter
-from ._dynamic_scatter import dynamic_scatter as dynamic_scatter
-from ._box_iou_rotated import pairwise_iou_rotated as pairwise_iou_rotated
 from ._deform_conv import deform_conv as deform_conv
 from ._deform_conv import deform_conv2d as deform_conv2d
 from ._deform_conv import modulated_deform_conv as modulated_deform_conv
@@ -22,9 +20,12 @@ from ._deform_conv_modules import ModulatedDeformConv as ModulatedDeformConv
 from ._deform_conv_modules import ModulatedDeformConv2d as ModulatedDeformConv2d
 from ._deform_conv_modules import ModulatedDeformConv2dPack as ModulatedDeformConv2dPack
 from ._deform_conv_modules import upgrade_deform_conv_weights as upgrade_deform_conv_weights
+from ._dynamic_scatter import DynamicScatter as DynamicScatter
+from ._dynamic_scatter import dynamic_scatter as dynamic_scatter
 from ._focal_loss import SigmoidFocalLoss as SigmoidFocalLoss
 from ._focal_loss import SoftmaxFocalLoss as SoftmaxFocalLoss
 from ._focal_loss import sigmoid_focal_loss as sigmoid_focal_loss
+from ._focal_loss import softmax_focal_loss as softmax_focal_loss
 from ._furthest_points import PointsSampler as PointsSampler
 from ._furthest_points import furthest_point_sample as furthest_point_sample
 from ._furthest_points import furthest_point_sample_with_dist as furthest_point_sample_with_dist
@@ -37,7 +38,6 @@ from ._ms_deform_attn import ms_deform_attn as ms_deform_attn
 from ._multi_scale_deformable_attention import (
     MultiScaleDeformableAttention as MultiScaleDeformableAttention,
 )
-from ._focal_loss import softmax_focal_loss as softmax_focal_loss
 from ._nms import batched_nms as batched_nms
 from ._nms import nms as nms
 from ._nms_match import nms_match as nms_match
@@ -54,7 +54,9 @@ from ._point_sample import rel_roi_point_to_abs_img_point as rel_roi_point_to_ab
 from ._point_sample import rel_roi_point_to_rel_img_point as rel_roi_point_to_rel_img_point
 from ._roi_align import ROIAlign as ROIAlign
 from ._roi_align import RoIAlign as RoIAlign
+from ._roi_align import assign_levels as assign_levels
 from ._roi_align import roi_align as roi_align
+from ._roi_align import roi_align_levels as roi_align_levels
 from ._roi_align_rotated import ROIAlignRotated as ROIAlignRotated
 from ._roi_align_rotated import roi_align_rotated as roi_align_rotated
 from ._soft_nms import soft_nms as soft_nms

@@ -5,6 +5,15 @@ Angles are in radians here; which way they turn is stated by each operator.
 
 from okulo_ops.mmcv._box_iou_rotated import box_iou_rotated
 from okulo_ops.mmcv._nms import batched_nms, nms
+from okulo_ops.mmcv._roi_align import RoIAlign, roi_align
 from okulo_ops.mmcv._roi_align_rotated import RoIAlignRotated, roi_align_rotated
 
-__all__ = ["RoIAlignRotated", "batched_nms", "box_iou_rotated", "nms", "roi_align_rotated"]
+__all__ = [
+    "RoIAlign",
+    "RoIAlignRotated",
+    "batched_nms",
+    "box_iou_rotated",
+    "nms",
+    "roi_align",
+    "roi_align_rotated",
+]
