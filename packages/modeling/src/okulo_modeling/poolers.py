@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from okulo_core.structures import Boxes
-from okulo_ops import ROIAlign
+from okulo_ops import assign_levels, roi_align_levels
 
 __all__ = [
     "PoolerType",
@@ -39,10 +39,8 @@ def assign_boxes_to_levels(
     Returns:
         (M,) int64, counted from ``min_level``.
     """
-    sides = torch.cat([boxes.area() for boxes in box_lists]).sqrt()
-    # The small number moves a box at the exact border, where rounding would decide, up.
-    levels = torch.floor(canonical_level + torch.log2(sides / canonical_box_size + 1e-8))
-    return levels.clamp(min_level, max_level).to(torch.int64) - min_level
+    boxes = torch.cat([boxes.tensor for boxes in box_lists])
+    return assign_levels(boxes, min_level, max_level, canonical_box_size, canonical_level)
 
 
 def convert_boxes_to_pooler_format(box_lists: Sequence[Boxes]) -> Tensor:
@@ -83,10 +81,9 @@ class ROIPooler(nn.Module):
         self.min_level, self.max_level = _level_range(scales)
         self.canonical_box_size = canonical_box_size
         self.canonical_level = canonical_level
-        self.level_poolers = nn.ModuleList(
-            ROIAlign(self.output_size, scale, sampling_ratio, aligned[pooler_type])
-            for scale in scales
-        )
+        self.scales = tuple(scales)
+        self.sampling_ratio = sampling_ratio
+        self.aligned = aligned[pooler_type]
 
     def forward(self, x: Sequence[Tensor], box_lists: Sequence[Boxes]) -> Tensor:
         """Pool the boxes of N images.
@@ -98,23 +95,19 @@ class ROIPooler(nn.Module):
         Returns:
             (M, C, *output_size) in the order of the boxes, in the dtype of the maps.
         """
-        if len(x) != len(self.level_poolers):
-            raise ValueError(f"the pooler has {len(self.level_poolers)} levels, got {len(x)} maps")
+        if len(x) != len(self.scales):
+            raise ValueError(f"the pooler has {len(self.scales)} levels, got {len(x)} maps")
         if len(box_lists) != x[0].shape[0]:
             raise ValueError(f"got boxes of {len(box_lists)} images for {x[0].shape[0]} images")
         if not box_lists:
             return x[0].new_zeros((0, x[0].shape[1], *self.output_size))
         rois = convert_boxes_to_pooler_format(box_lists)
-        if len(x) == 1:
-            return self.level_poolers[0](x[0], rois)
         levels = assign_boxes_to_levels(
             box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
         )
-        # Boxes are pooled level by level; index_select then restores their order.
-        rows = [(levels == level).nonzero()[:, 0] for level in range(len(x))]
-        per_level = zip(self.level_poolers, x, rows, strict=True)
-        pooled = torch.cat([pooler(level, rois[row]) for pooler, level, row in per_level])
-        return pooled.index_select(0, torch.cat(rows).argsort())
+        return roi_align_levels(
+            x, rois, levels, self.output_size, self.scales, self.sampling_ratio, self.aligned
+        )
 
 
 def _level_range(scales: Sequence[float]) -> tuple[int, int]:
