@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from okulo_ops import batched_nms_rotated, box_iou_rotated, nms_rotated
+from okulo_ops import batched_nms_rotated, box_iou_rotated, mmcv, nms_rotated
+from okulo_ops._box_iou_rotated import DEGREES
 
 
 def corners(box):
@@ -140,3 +141,63 @@ def test_wrong_input_is_refused():
         nms_rotated(torch.zeros(2, 4), torch.zeros(2), 0.5)
     with pytest.raises(ValueError, match=r"scores must have shape \(2,\)"):
         batched_nms_rotated(torch.zeros(2, 5), torch.zeros(1), torch.zeros(2), 0.5)
+
+
+def test_contract(check_operator, device):
+    boxes = some_boxes(70, 20, reach=40)
+    check_operator("nms_rotated", (boxes, None, 0.3, DEGREES), device=device)
+    check_operator("nms_rotated", (boxes, torch.arange(70) % 3, 0.1, 1.0), device=device)
+    check_operator("nms_rotated", (torch.zeros(0, 5), None, 0.3, 1.0), device=device)
+
+
+def test_equal_scores_stay_in_order():
+    boxes = some_boxes(40, 21, reach=400)
+    scores = torch.zeros(40)
+    kept = nms_rotated(boxes, scores, 0.1)
+    assert kept.tolist() == greedy(references(boxes, boxes).tolist(), scores.tolist(), 0.1)
+    assert kept.tolist() == sorted(kept.tolist())
+
+
+def test_large_categories_cost_no_precision():
+    """Boxes that are shifted apart by category 10**6 would lose their overlap in float32."""
+    boxes = torch.tensor([[1.0, 1.0, 0.02, 0.02, 10.0], [1.001, 1.0, 0.02, 0.02, 10.0]])
+    idxs = torch.tensor([10**6, 10**6])
+    assert batched_nms_rotated(boxes, torch.tensor([0.9, 0.8]), idxs, 0.95).tolist() == [0, 1]
+    assert batched_nms_rotated(boxes, torch.tensor([0.9, 0.8]), idxs, 0.85).tolist() == [0]
+
+
+ROWS = [[6, 3, 8, 7, 0.5], [3, 6, 9, 11, 0.6], [3, 7, 10, 12, 0.3], [1, 4, 13, 7, 0.6]]
+
+
+def test_labels_are_honoured():
+    """mmcv takes labels and compares all boxes nevertheless: box 2 then falls to box 1."""
+    dets, scores = torch.tensor(ROWS), torch.tensor([0.7, 0.8, 0.5, 0.9])
+    kept, keep = mmcv.nms_rotated(dets, scores, 0.5)
+    assert keep.tolist() == [3, 1, 0]
+    torch.testing.assert_close(kept, torch.cat((dets, scores[:, None]), dim=1)[keep])
+    assert mmcv.nms_rotated(dets, scores, 0.5, torch.tensor([1, 0, 1, 0]))[1].tolist() == [
+        3,
+        1,
+        0,
+        2,
+    ]
+
+
+def test_without_boxes_mmcv_returns_them_and_none():
+    dets = torch.zeros(0, 5)
+    kept, keep = mmcv.nms_rotated(dets, torch.zeros(0), 0.5)
+    assert kept.shape == (0, 5)
+    assert keep is None
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("clockwise", [True, False])
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5])
+def test_recorded_boxes(golden_mmcv, threshold, clockwise):
+    golden = golden_mmcv("ops_detection")
+    case = f"nms_rotated.t{threshold}.cw{int(clockwise)}"
+    kept, keep = mmcv.nms_rotated(
+        golden(f"{case}.in0"), golden(f"{case}.in1"), threshold, clockwise=clockwise
+    )
+    assert torch.equal(keep, golden(f"{case}.out1"))
+    torch.testing.assert_close(kept, golden(f"{case}.out0"))

@@ -1,10 +1,10 @@
-"""Overlap of rotated boxes: ``hatch run bench:run ops/rotated.py``."""
+"""Overlap and suppression of rotated boxes: ``hatch run bench:run ops/rotated.py``."""
 
 import torch
 from compare import compare, heading
 from torch import Tensor
 
-from okulo_ops import box_iou_rotated
+from okulo_ops import box_iou_rotated, nms_rotated
 from okulo_ops._box_iou_rotated import DEGREES
 from okulo_ops._operator import OPERATORS
 from okulo_ops._rotated_overlap import IOU
@@ -39,10 +39,23 @@ def overlaps() -> None:
         )
 
 
+def suppression() -> None:
+    meaning = OPERATORS["nms_rotated"]
+    for name, reach in (("crowded", 200), ("spread", 1000)):
+        boxes, scores = some_boxes(reach), torch.rand(COUNT)
+        compare(
+            f"nms_rotated {COUNT}, {name}, meaning",
+            lambda b=boxes, s=scores: nms_rotated(b, s, 0.5),
+            lambda b=boxes, s=scores: meaning(b[s.argsort()], None, 0.5, DEGREES),
+            demand="<= 0.05",
+        )
+
+
 def main() -> None:
     heading("rotated boxes")
     torch.manual_seed(0)
     overlaps()
+    suppression()
 
 
 if __name__ == "__main__":

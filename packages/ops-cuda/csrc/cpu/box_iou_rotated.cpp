@@ -28,10 +28,11 @@ Tensor box_iou_rotated(const Tensor& boxes1, const Tensor& boxes2, double turn, 
       });
       return;
     }
-    const RotatedBoxes all(others, m, turn);
+    RotatedBoxes all;
+    for (int64_t j = 0; j < m; ++j) all.add(rotated_box(others + 5 * j, turn));
     parallel_rows(n, 16 * m, [&](int64_t i) {
       R* row = out + i * m;
-      all.overlaps(rotated_box(rows + 5 * i, turn), 0, mode,
+      all.overlaps(rotated_box(rows + 5 * i, turn), mode,
                    [=](int64_t j, double ratio) { row[j] = static_cast<R>(ratio); });
     });
   });

@@ -11,33 +11,37 @@ namespace okulo {
 
 class RotatedBoxes {
  public:
-  template <typename T>
-  RotatedBoxes(const T* rows, int64_t n, double turn)
-      : n_(n), values_(6 * ((n + kLanes - 1) / kLanes * kLanes)) {
-    for (int64_t i = 0; i < n; ++i) {
-      const RotatedBox box = rotated_box(rows + 5 * i, turn);
-      double* at = &values_[6 * (i - i % kLanes) + i % kLanes];
-      const double fields[] = {box.x, box.y, box.w, box.h, box.cos, box.sin};
-      for (int k = 0; k < 6; ++k) at[k * kLanes] = fields[k];
-    }
+  void add(const RotatedBox& box) {
+    const int64_t lane = n_++ % kLanes;
+    if (lane == 0) values_.resize(values_.size() + 6 * kLanes);  // filled up with boxes of no area
+    double* at = &values_[values_.size() - 6 * kLanes + lane];
+    const double fields[] = {box.x, box.y, box.w, box.h, box.cos, box.sin};
+    for (int k = 0; k < 6; ++k) at[k * kLanes] = fields[k];
   }
 
-  int64_t size() const { return n_; }
-
-  RotatedBox operator[](int64_t i) const {
-    const double* at = &values_[6 * (i - i % kLanes) + i % kLanes];
-    return {at[0], at[kLanes], at[2 * kLanes], at[3 * kLanes], at[4 * kLanes], at[5 * kLanes]};
-  }
-
-  // Calls store(i, overlap of a with box i), for i from the first of begin's group on.
+  // Calls store(i, overlap of a with box i) for all boxes.
   template <typename Store>
-  void overlaps(const RotatedBox& a, int64_t begin, int64_t mode, const Store& store) const {
-    for (int64_t first = begin - begin % kLanes; first < n_; first += kLanes) {
+  void overlaps(const RotatedBox& a, int64_t mode, const Store& store) const {
+    for (int64_t first = 0; first < n_; first += kLanes) {
       double ratio[kLanes] = {};
       overlaps_of_group(a, &values_[6 * first], mode, ratio);
       const int64_t count = std::min<int64_t>(kLanes, n_ - first);
       for (int64_t k = 0; k < count; ++k) store(first + k, ratio[k]);
     }
+  }
+
+  // Whether the IoU of a with any box, as a T, is above the threshold.
+  template <typename T>
+  bool any_above(const RotatedBox& a, T threshold) const {
+    for (int64_t first = 0; first < n_; first += kLanes) {
+      double ratio[kLanes] = {};
+      overlaps_of_group(a, &values_[6 * first], kIou, ratio);
+      const int64_t count = std::min<int64_t>(kLanes, n_ - first);
+      for (int64_t k = 0; k < count; ++k) {
+        if (static_cast<T>(ratio[k]) > threshold) return true;
+      }
+    }
+    return false;
   }
 
  private:
@@ -63,7 +67,7 @@ class RotatedBoxes {
     }
   }
 
-  int64_t n_;
+  int64_t n_ = 0;
   std::vector<double> values_;  // groups of kLanes boxes: x of each, then y of each, ...
 };
 

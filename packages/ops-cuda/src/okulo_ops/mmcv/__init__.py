@@ -5,6 +5,7 @@ Angles are in radians here; which way they turn is stated by each operator.
 
 from okulo_ops.mmcv._box_iou_rotated import box_iou_rotated
 from okulo_ops.mmcv._nms import batched_nms, nms
+from okulo_ops.mmcv._nms_rotated import nms_rotated
 from okulo_ops.mmcv._roi_align import RoIAlign, roi_align
 from okulo_ops.mmcv._roi_align_rotated import RoIAlignRotated, roi_align_rotated
 
@@ -14,6 +15,7 @@ __all__ = [
     "batched_nms",
     "box_iou_rotated",
     "nms",
+    "nms_rotated",
     "roi_align",
     "roi_align_rotated",
 ]
