@@ -52,6 +52,8 @@ from ._point_sample import abs_img_point_to_rel_img_point as abs_img_point_to_re
 from ._point_sample import point_sample as point_sample
 from ._point_sample import rel_roi_point_to_abs_img_point as rel_roi_point_to_abs_img_point
 from ._point_sample import rel_roi_point_to_rel_img_point as rel_roi_point_to_rel_img_point
+from ._psa_mask import PSAMask as PSAMask
+from ._psa_mask import psa_mask as psa_mask
 from ._roi_align import ROIAlign as ROIAlign
 from ._roi_align import RoIAlign as RoIAlign
 from ._roi_align import assign_levels as assign_levels
@@ -62,3 +64,5 @@ from ._roi_align_rotated import roi_align_rotated as roi_align_rotated
 from ._soft_nms import soft_nms as soft_nms
 from ._voxelization import Voxelization as Voxelization
 from ._voxelization import voxelization as voxelization
+from ._tin_shift import TINShift as TINShift
+from ._tin_shift import tin_shift as tin_shift
