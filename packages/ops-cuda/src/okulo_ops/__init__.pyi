@@ -1,6 +1,8 @@
 from .__about__ import __version__ as __version__
 from ._assign_score import assign_score_withk as assign_score_withk
 from ._bbox_overlaps import bbox_overlaps as bbox_overlaps
+from ._bezier_align import BezierAlign as BezierAlign
+from ._bezier_align import bezier_align as bezier_align
 from ._box_iou_rotated import box_iou_rotated as box_iou_rotated
 from ._box_iou_rotated import pairwise_iou_rotated as pairwise_iou_rotated
 from ._carafe import CARAFE as CARAFE
@@ -54,6 +56,8 @@ from ._point_sample import rel_roi_point_to_abs_img_point as rel_roi_point_to_ab
 from ._point_sample import rel_roi_point_to_rel_img_point as rel_roi_point_to_rel_img_point
 from ._psa_mask import PSAMask as PSAMask
 from ._psa_mask import psa_mask as psa_mask
+from ._riroi_align_rotated import RiRoIAlignRotated as RiRoIAlignRotated
+from ._riroi_align_rotated import riroi_align_rotated as riroi_align_rotated
 from ._roi_align import ROIAlign as ROIAlign
 from ._roi_align import RoIAlign as RoIAlign
 from ._roi_align import assign_levels as assign_levels
@@ -66,3 +70,4 @@ from ._voxelization import Voxelization as Voxelization
 from ._voxelization import voxelization as voxelization
 from ._tin_shift import TINShift as TINShift
 from ._tin_shift import tin_shift as tin_shift
+from ._rotated_feature_align import rotated_feature_align as rotated_feature_align

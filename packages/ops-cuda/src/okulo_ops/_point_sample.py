@@ -12,7 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from okulo_ops._checks import check_floating, check_same_device, in_float32
-from okulo_ops._sampling import check_features, check_rois, height_and_width, sum_of_pixels
+from okulo_ops._sampling import (
+    check_features,
+    check_rois,
+    computed_in,
+    height_and_width,
+    sum_of_pixels,
+)
 
 __all__ = [
     "SimpleRoIAlign",
@@ -133,7 +139,7 @@ class SimpleRoIAlign(nn.Module):
         """
         check_features("features", features)
         check_rois(features, rois, columns=5)
-        rois = rois.to(torch.promote_types(features.dtype, torch.float32))
+        rois = rois.to(computed_in(features))
         height, width = self.output_size
         points = rel_roi_point_to_rel_img_point(
             rois, _centers(rois, height, width), features, self.spatial_scale

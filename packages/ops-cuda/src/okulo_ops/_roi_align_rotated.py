@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from okulo_ops._checks import in_float32
 from okulo_ops._operator import define
 from okulo_ops._sampling import (
     bilinear_taps,
     check_features,
     check_rois,
+    computed_in,
     every_sample,
     height_and_width,
     sum_of_pixels,
@@ -89,7 +89,7 @@ def pool_rotated(
     check_features("input", input)
     check_rois(input, rois, columns=6, sizes=slice(3, 5))
     size = height_and_width(output_size)
-    rois = rois.to(torch.promote_types(input.dtype, torch.float32))
+    rois = rois.to(computed_in(input))
     turned = torch.cat((rois[:, :5], rois[:, 5:] * unit), dim=1)
     return _operator(input, turned, *size, spatial_scale, sampling_ratio, aligned)  # type: ignore[no-any-return]
 
@@ -103,13 +103,14 @@ def _meaning(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    image, boxes, angle = rois[:, 0].long(), in_float32(rois[:, 1:5]), in_float32(rois[:, 5])
+    image, rois = rois[:, 0].long(), rois.to(computed_in(input))
+    boxes, angle = rois[:, 1:5], rois[:, 5]
     center, size = (boxes * spatial_scale).split(2, dim=1)
     center, size = (center - 0.5, size) if aligned else (center, size.clamp(min=1))
     bins = size / size.new_tensor([width, height])
     samples = torch.full_like(bins, sampling_ratio) if sampling_ratio > 0 else bins.ceil()
     columns, rows = samples.long().clamp(min=0).unbind(1)
-    region, target, y, x = every_sample(height, width, rows, columns)
+    region, target, y, x = every_sample(height, width, rows, columns, rois.dtype)
     xx, yy = (torch.stack((x, y), dim=1) * bins[region] - size[region] / 2).unbind(1)
     cos, sin = angle.cos()[region], angle.sin()[region]
     x = xx * cos + yy * sin + center[region, 0]

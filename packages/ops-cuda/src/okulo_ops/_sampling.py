@@ -14,6 +14,7 @@ __all__ = [
     "bilinear_taps",
     "check_features",
     "check_rois",
+    "computed_in",
     "every_sample",
     "height_and_width",
     "sum_of_pixels",
@@ -26,6 +27,11 @@ def height_and_width(output_size: int | tuple[int, int]) -> tuple[int, int]:
     if len(pair) != 2 or min(pair) < 1:
         raise ValueError(f"output_size must be 1 or more, or two such numbers, got {output_size}")
     return int(pair[0]), int(pair[1])
+
+
+def computed_in(tensor: Tensor) -> torch.dtype:
+    """The dtype of sums over pixels and of coordinates: float32, or float64 if the tensor is."""
+    return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def check_features(name: str, features: Tensor) -> None:
@@ -41,41 +47,54 @@ def check_features(name: str, features: Tensor) -> None:
         raise TypeError(f"{name} must be floating point, got {features.dtype}; use .float()")
 
 
-def check_rois(features: Tensor, rois: Tensor, columns: int, sizes: slice | None = None) -> None:
+def check_rois(
+    features: Tensor,
+    rois: Tensor,
+    columns: int,
+    *,
+    name: str = "rois",
+    sizes: slice = slice(0, 0),
+    finite: slice = slice(0, 0),
+) -> None:
     """Refuse regions of another shape, and on the CPU those outside the batch or of negative size.
 
-    A GPU would have to wait for the last two; there such a region has no pixels.
+    A GPU would have to wait for the values; there a region outside the batch has no pixels.
 
     Args:
         features: (N, C, H, W).
         rois: (K, columns), index of the image first.
-        sizes: Columns that hold sizes.
+        name: What the caller calls them.
+        sizes: Columns that must be finite and 0 or more.
+        finite: Columns that must be finite.
     """
-    check_boxes("rois", rois, columns)
-    check_same_device(features=features, rois=rois)
+    check_boxes(name, rois, columns)
+    check_same_device(**{"features": features, name: rois})
     if rois.device.type != "cpu" or torch.compiler.is_compiling() or len(rois) == 0:
         return
     low, high = rois[:, 0].aminmax()
     if not (low >= 0 and high < len(features)):
         raise ValueError(
-            f"column 0 of rois must index one of the {len(features)} images, "
+            f"column 0 of {name} must index one of the {len(features)} images, "
             f"got values from {low.item():g} to {high.item():g}"
         )
-    if sizes is not None and not (rois[:, sizes].isfinite() & (rois[:, sizes] >= 0)).all():
-        raise ValueError(
-            f"sizes of rois must be finite and 0 or more, got {rois[:, sizes].amin().item():g} "
-            f"to {rois[:, sizes].amax().item():g}"
-        )
+    for values, least, demand in (
+        (rois[:, sizes], 0, "sizes of {} must be finite and 0 or more"),
+        (rois[:, finite], -torch.inf, "coordinates of {} must be finite"),
+    ):
+        wrong = values[~(values.isfinite() & (values >= least))]
+        if len(wrong):
+            raise ValueError(f"{demand.format(name)}, got {wrong[0].item():g}")
 
 
 def every_sample(
-    height: int, width: int, rows: Tensor, columns: Tensor
+    height: int, width: int, rows: Tensor, columns: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """List the samples of K regions of height x width bins, each with its own samples per bin.
 
     Args:
         height, width: Bins.
         rows, columns: (K,) int64, samples of each bin of a region.
+        dtype: Of the places.
 
     Returns:
         For each of the S samples its region and its bin, int64 numbers, the bins counted over all
@@ -87,8 +106,8 @@ def every_sample(
     step = torch.arange(len(region), device=rows.device) - (count.cumsum(0) - count)[region]
     rows, columns = rows[region], columns[region]
     within, step = step % (rows * columns), step // (rows * columns)
-    y = step // width + (within // columns + 0.5) / rows
-    x = step % width + (within % columns + 0.5) / columns
+    y = step // width + ((within // columns).to(dtype) + 0.5) / rows
+    x = step % width + ((within % columns).to(dtype) + 0.5) / columns
     return region, region * (height * width) + step, y, x
 
 
