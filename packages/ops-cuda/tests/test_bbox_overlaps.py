@@ -42,6 +42,47 @@ def test_aligned_boxes_give_the_diagonal(first, mode, offset):
     assert torch.equal(aligned, every.diagonal())
 
 
+def some_boxes(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    low = torch.rand(count, 2, generator=generator) * 8
+    return torch.cat((low, low + 2 + torch.rand(count, 2, generator=generator) * 6), dim=1)
+
+
+def test_contract(check_operator, device):
+    first, second = some_boxes(3, 0), some_boxes(4, 1)
+    check_operator("bbox_overlaps", (first, second, False, False, 0), wrt=(0, 1), device=device)
+    check_operator("bbox_overlaps", (first, second[:3], True, True, 1), wrt=(0, 1), device=device)
+
+
+def test_contract_without_boxes(check_operator, device):
+    none, some = torch.zeros(0, 4), some_boxes(2, 0)
+    check_operator("bbox_overlaps", (none, some, False, False, 0), wrt=(0, 1), device=device)
+    check_operator("bbox_overlaps", (none, none, False, True, 0), wrt=(0, 1), device=device)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("mode", ["iou", "iof"])
+def test_recorded_numbers(golden_mmcv, mode, offset, aligned):
+    golden = golden_mmcv("ops_detection")
+    case = f"bbox_overlaps.{mode}.off{offset}" + (".aligned" if aligned else "")
+    first, second = golden(f"{case}.in0"), golden(f"{case}.in1")
+    ours = bbox_overlaps(first[: len(second)] if aligned else first, second, mode, aligned, offset)
+    torch.testing.assert_close(ours, golden(f"{case}.out"), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["iou", "iof"])
+def test_what_is_not_a_number_overlaps_nothing(device, mode):
+    boxes = some_boxes(40, 0)
+    boxes[::3, 1] = boxes[1::5, 2] = float("nan")
+    known = ~boxes.isnan().any(dim=1)
+    overlap = bbox_overlaps(boxes.to(device), boxes.to(device), mode).cpu()
+    assert not overlap[~known].any()
+    assert not overlap[:, ~known].any()
+    assert (overlap.diagonal()[known] == 1).all()
+
+
 def test_recorded_numbers_with_an_offset():
     first = torch.tensor([[1.0, 1, 3, 4], [2, 2, 3, 4], [7, 7, 8, 8]])
     second = torch.tensor([[0.0, 2, 2, 5], [2, 1, 3, 3]])

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
+from okulo_ops._box_geometry import area, shared_area
 from okulo_ops._checks import check_boxes, check_same_device, in_float32
+from okulo_ops._operator import define
 
 __all__ = ["bbox_overlaps"]
 
@@ -22,7 +24,8 @@ def bbox_overlaps(
 
     Returns:
         (M, N), or (M,) if ``aligned``; 0 where the boxes do not overlap, also for boxes without
-        area. dtype of the input; float16 and bfloat16 are computed in float32 and rounded once.
+        area or with a coordinate that is not a number. dtype of the input; float16 and bfloat16
+        are computed in float32 and rounded once.
     """
     if mode not in ("iou", "iof"):
         raise ValueError(f"mode must be 'iou' or 'iof', got {mode!r}")
@@ -38,21 +41,35 @@ def bbox_overlaps(
             "use aligned=False for every pair"
         )
     dtype = torch.promote_types(first.dtype, second.dtype)
-    first, second = in_float32(first.to(dtype)), in_float32(second.to(dtype))
-    area1, area2 = _area(first, offset), _area(second, offset)
-    if not aligned:
-        first, second = first[:, None], second[None]
-        area1, area2 = area1[:, None], area2[None]
-    low = torch.maximum(first[..., :2], second[..., :2])
-    high = torch.minimum(first[..., 2:], second[..., 2:])
-    shared = (high - low + offset).clamp(min=0).prod(dim=-1)
-    whole = area1 + area2 - shared if mode == "iou" else area1.expand_as(shared)
-    return torch.where(shared > 0, shared / whole.clamp(min=offset), 0).to(dtype)
+    return _bbox_overlaps(first.to(dtype), second.to(dtype), mode == "iof", aligned, offset)  # type: ignore[no-any-return]
 
 
 def _as_matrix(boxes: Tensor) -> Tensor:
     return boxes.reshape(-1, 4) if isinstance(boxes, Tensor) and boxes.numel() == 0 else boxes
 
 
-def _area(boxes: Tensor, offset: int) -> Tensor:
-    return (boxes[:, 2] - boxes[:, 0] + offset) * (boxes[:, 3] - boxes[:, 1] + offset)
+def _meaning(
+    bboxes1: Tensor, bboxes2: Tensor, of_first: bool, aligned: bool, offset: int
+) -> Tensor:
+    first, second = in_float32(bboxes1), in_float32(bboxes2)
+    if not aligned:
+        first, second = first[:, None], second[None]
+    shared = shared_area(first, second, offset)
+    whole = area(first, offset)
+    if not of_first:
+        whole = whole + area(second, offset) - shared
+    return torch.where(shared > 0, shared / whole.clamp(min=offset), 0).to(bboxes1.dtype)
+
+
+def _fake(bboxes1: Tensor, bboxes2: Tensor, of_first: bool, aligned: bool, offset: int) -> Tensor:
+    m, n = bboxes1.shape[0], bboxes2.shape[0]
+    return bboxes1.new_empty((m,) if aligned else (m, n))
+
+
+_bbox_overlaps = define(
+    "bbox_overlaps(Tensor bboxes1, Tensor bboxes2, bool of_first, bool aligned, int offset)"
+    " -> Tensor",
+    _meaning,
+    _fake,
+    gradient=["bboxes1", "bboxes2"],
+)
