@@ -5,6 +5,13 @@ from ._bezier_align import BezierAlign as BezierAlign
 from ._bezier_align import bezier_align as bezier_align
 from ._box_iou_rotated import box_iou_rotated as box_iou_rotated
 from ._box_iou_rotated import pairwise_iou_rotated as pairwise_iou_rotated
+from ._boxes3d import boxes_iou3d as boxes_iou3d
+from ._boxes3d import boxes_iou_bev as boxes_iou_bev
+from ._boxes3d import boxes_overlap_bev as boxes_overlap_bev
+from ._boxes3d import nms3d as nms3d
+from ._boxes3d import nms3d_normal as nms3d_normal
+from ._boxes3d import nms_bev as nms_bev
+from ._boxes3d import nms_normal_bev as nms_normal_bev
 from ._carafe import CARAFE as CARAFE
 from ._carafe import CARAFENaive as CARAFENaive
 from ._carafe import CARAFEPack as CARAFEPack
