@@ -43,8 +43,8 @@ OKULO_HOST_DEVICE RotatedBox rotated_box(const T* row, double turn) {
 
 template <typename T>
 OKULO_HOST_DEVICE T clamped(T x, T low, T high) {
-  const T y = low < x ? x : low;
-  return y < high ? y : high;
+  const T y = low <= x ? x : low;
+  return y <= high ? y : high;
 }
 
 template <typename T>

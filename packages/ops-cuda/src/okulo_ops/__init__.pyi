@@ -29,6 +29,8 @@ from ._deform_conv_modules import ModulatedDeformConv as ModulatedDeformConv
 from ._deform_conv_modules import ModulatedDeformConv2d as ModulatedDeformConv2d
 from ._deform_conv_modules import ModulatedDeformConv2dPack as ModulatedDeformConv2dPack
 from ._deform_conv_modules import upgrade_deform_conv_weights as upgrade_deform_conv_weights
+from ._diff_iou_rotated import diff_iou_rotated_2d as diff_iou_rotated_2d
+from ._diff_iou_rotated import diff_iou_rotated_3d as diff_iou_rotated_3d
 from ._dynamic_scatter import DynamicScatter as DynamicScatter
 from ._dynamic_scatter import dynamic_scatter as dynamic_scatter
 from ._focal_loss import SigmoidFocalLoss as SigmoidFocalLoss
