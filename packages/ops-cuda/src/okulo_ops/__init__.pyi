@@ -3,6 +3,10 @@ from ._assign_score import assign_score_withk as assign_score_withk
 from ._bbox_overlaps import bbox_overlaps as bbox_overlaps
 from ._bezier_align import BezierAlign as BezierAlign
 from ._bezier_align import bezier_align as bezier_align
+from ._bias_act import FusedBiasLeakyReLU as FusedBiasLeakyReLU
+from ._bias_act import bias_act as bias_act
+from ._bias_act import filtered_lrelu as filtered_lrelu
+from ._bias_act import fused_bias_leakyrelu as fused_bias_leakyrelu
 from ._box_iou_rotated import box_iou_rotated as box_iou_rotated
 from ._box_iou_rotated import pairwise_iou_rotated as pairwise_iou_rotated
 from ._boxes3d import boxes_iou3d as boxes_iou3d
@@ -75,6 +79,10 @@ from ._roi_align import roi_align_levels as roi_align_levels
 from ._roi_align_rotated import ROIAlignRotated as ROIAlignRotated
 from ._roi_align_rotated import roi_align_rotated as roi_align_rotated
 from ._soft_nms import soft_nms as soft_nms
+from ._upfirdn2d import downsample2d as downsample2d
+from ._upfirdn2d import filter2d as filter2d
+from ._upfirdn2d import upfirdn2d as upfirdn2d
+from ._upfirdn2d import upsample2d as upsample2d
 from ._voxelization import Voxelization as Voxelization
 from ._voxelization import voxelization as voxelization
 from ._tin_shift import TINShift as TINShift
