@@ -67,6 +67,9 @@ from ._point_sample import abs_img_point_to_rel_img_point as abs_img_point_to_re
 from ._point_sample import point_sample as point_sample
 from ._point_sample import rel_roi_point_to_abs_img_point as rel_roi_point_to_abs_img_point
 from ._point_sample import rel_roi_point_to_rel_img_point as rel_roi_point_to_rel_img_point
+from ._points_in_boxes import points_in_boxes_all as points_in_boxes_all
+from ._points_in_boxes import points_in_boxes_cpu as points_in_boxes_cpu
+from ._points_in_boxes import points_in_boxes_part as points_in_boxes_part
 from ._psa_mask import PSAMask as PSAMask
 from ._psa_mask import psa_mask as psa_mask
 from ._riroi_align_rotated import RiRoIAlignRotated as RiRoIAlignRotated
@@ -78,6 +81,7 @@ from ._roi_align import roi_align as roi_align
 from ._roi_align import roi_align_levels as roi_align_levels
 from ._roi_align_rotated import ROIAlignRotated as ROIAlignRotated
 from ._roi_align_rotated import roi_align_rotated as roi_align_rotated
+from ._rotated_feature_align import rotated_feature_align as rotated_feature_align
 from ._soft_nms import soft_nms as soft_nms
 from ._upfirdn2d import downsample2d as downsample2d
 from ._upfirdn2d import filter2d as filter2d
@@ -87,4 +91,5 @@ from ._voxelization import Voxelization as Voxelization
 from ._voxelization import voxelization as voxelization
 from ._tin_shift import TINShift as TINShift
 from ._tin_shift import tin_shift as tin_shift
-from ._rotated_feature_align import rotated_feature_align as rotated_feature_align
+from ._voxelization import Voxelization as Voxelization
+from ._voxelization import voxelization as voxelization
