@@ -7,6 +7,8 @@ from ._bias_act import FusedBiasLeakyReLU as FusedBiasLeakyReLU
 from ._bias_act import bias_act as bias_act
 from ._bias_act import filtered_lrelu as filtered_lrelu
 from ._bias_act import fused_bias_leakyrelu as fused_bias_leakyrelu
+from ._box_iou_quadri import box_iou_quadri as box_iou_quadri
+from ._box_iou_quadri import nms_quadri as nms_quadri
 from ._box_iou_rotated import box_iou_rotated as box_iou_rotated
 from ._box_iou_rotated import pairwise_iou_rotated as pairwise_iou_rotated
 from ._boxes3d import boxes_iou3d as boxes_iou3d
@@ -22,6 +24,8 @@ from ._carafe import CARAFEPack as CARAFEPack
 from ._carafe import carafe as carafe
 from ._carafe import carafe_naive as carafe_naive
 from ._chamfer_distance import chamfer_distance as chamfer_distance
+from ._convex_iou import convex_giou as convex_giou
+from ._convex_iou import convex_iou as convex_iou
 from ._deform_conv import deform_conv as deform_conv
 from ._deform_conv import deform_conv2d as deform_conv2d
 from ._deform_conv import modulated_deform_conv as modulated_deform_conv
@@ -62,6 +66,8 @@ from ._paste_masks import paste_masks_in_image as paste_masks_in_image
 from ._point_neighbors import ball_query as ball_query
 from ._point_neighbors import knn as knn
 from ._point_neighbors import three_nn as three_nn
+from ._point_polygons import min_area_polygons as min_area_polygons
+from ._point_polygons import points_in_polygons as points_in_polygons
 from ._point_sample import SimpleRoIAlign as SimpleRoIAlign
 from ._point_sample import abs_img_point_to_rel_img_point as abs_img_point_to_rel_img_point
 from ._point_sample import point_sample as point_sample
