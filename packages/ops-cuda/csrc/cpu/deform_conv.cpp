@@ -3,27 +3,13 @@
 // number is computed in float32 or float64: conversions are nothing beside the product.
 #include "common/deform_conv.h"
 
-#include <array>
-
 #include "cpu/parallel.h"
+#include "cpu/products.h"
 
 namespace okulo {
 namespace {
 
 constexpr int64_t kBlockBytes = 16 << 20;
-
-Tensor as_contiguous(const Tensor& tensor, ScalarType type) {
-  return contiguous(torch::stable::to(tensor, type));
-}
-
-std::optional<Tensor> as_contiguous(const std::optional<Tensor>& tensor, ScalarType type) {
-  return tensor ? std::optional<Tensor>(as_contiguous(*tensor, type)) : std::nullopt;
-}
-
-Tensor channels_last(const Tensor& tensor, ScalarType type) {
-  const Tensor to_back = torch::stable::transpose(torch::stable::transpose(tensor, 1, 2), 2, 3);
-  return as_contiguous(to_back, type);
-}
 
 // Everything in the type A that is computed in, and contiguous.
 struct Operands {
@@ -49,22 +35,6 @@ Operands operands(const DeformConvSizes& size, const Tensor& input, const Tensor
   return {size, channels_last(input, type), as_contiguous(offset, type), as_contiguous(mask, type),
           torch::stable::flatten(matrices, 2, 3)};
 }
-
-Tensor matrix(const Tensor& tensor, int64_t group) {
-  return torch::stable::select(tensor, 0, group);
-}
-
-Tensor rows_of(const Tensor& tensor, int64_t group, int64_t count) {
-  Tensor whole = matrix(tensor, group);
-  return torch::stable::narrow(whole, 0, 0, count);
-}
-
-Tensor columns_of(const Tensor& tensor, int64_t group, int64_t count) {
-  Tensor whole = matrix(tensor, group);
-  return torch::stable::narrow(whole, 1, 0, count);
-}
-
-Tensor transposed(const Tensor& matrix) { return torch::stable::transpose(matrix, 0, 1); }
 
 template <typename A>
 void add(const A* values, int64_t count, A* to) {
@@ -215,15 +185,6 @@ class Sampler {
   const A* mask_;
   std::vector<A> outside_;
 };
-
-// One product of matrices, into one that exists.
-void multiply(const Tensor& a, const Tensor& b, const Tensor& out) {
-  std::array<StableIValue, 3> stack{torch::stable::detail::from(a), torch::stable::detail::from(b),
-                                    torch::stable::detail::from(out)};
-  STABLE_TORCH_ERROR_CODE_CHECK(
-      torch_call_dispatcher("aten::mm", "out", stack.data(), TORCH_ABI_VERSION));
-  torch::stable::detail::to<Tensor>(stack[0]);  // takes over the returned reference
-}
 
 // f(channel, index in (C_out, block), index in (N, C_out, area), length) for stretches of the
 // output positions begin + [0, count) that lie together in both.

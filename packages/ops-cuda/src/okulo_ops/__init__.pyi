@@ -53,6 +53,8 @@ from ._group_points import QueryAndGroup as QueryAndGroup
 from ._group_points import gather_points as gather_points
 from ._group_points import grouping_operation as grouping_operation
 from ._group_points import three_interpolate as three_interpolate
+from ._masked_conv import MaskedConv2d as MaskedConv2d
+from ._masked_conv import masked_conv2d as masked_conv2d
 from ._ms_deform_attn import ms_deform_attn as ms_deform_attn
 from ._multi_scale_deformable_attention import (
     MultiScaleDeformableAttention as MultiScaleDeformableAttention,
@@ -88,6 +90,7 @@ from ._roi_align import roi_align_levels as roi_align_levels
 from ._roi_align_rotated import ROIAlignRotated as ROIAlignRotated
 from ._roi_align_rotated import roi_align_rotated as roi_align_rotated
 from ._rotated_feature_align import rotated_feature_align as rotated_feature_align
+from ._saconv import SAConv2d as SAConv2d
 from ._soft_nms import soft_nms as soft_nms
 from ._tin_shift import TINShift as TINShift
 from ._tin_shift import tin_shift as tin_shift
