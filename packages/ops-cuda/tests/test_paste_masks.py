@@ -7,6 +7,7 @@ import torch
 
 import okulo_ops._paste_masks as paste_masks_module
 from okulo_ops import paste_masks_in_image
+from okulo_ops._operator import OPERATORS
 
 
 def reference(mask, box, height, width):
@@ -35,15 +36,29 @@ BOXES = torch.tensor(
 )
 
 
-@pytest.fixture(params=["one by one", "in chunks"])
+@pytest.fixture(params=["kernel", "meaning in chunks"])
 def paste(request, monkeypatch):
-    """The two ways of working; CPU and GPU take one each."""
-    if request.param == "in chunks":
+    """The kernel, where there is one, and the meaning, a few masks at a time."""
+    if request.param == "meaning in chunks":
         monkeypatch.setattr(paste_masks_module, "_CHUNK_BYTES", 3 * 4 * 16 * 20)
-        monkeypatch.setattr(
-            paste_masks_module, "_paste_one_by_one", paste_masks_module._paste_in_chunks
-        )
+        monkeypatch.setattr(paste_masks_module, "_paste_masks", OPERATORS["paste_masks"])
     return paste_masks_in_image
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.0, -1.0])
+def test_contract(check_operator, device, threshold):
+    masks, boxes = (MASKS * 16).round() / 16, BOXES.round()
+    check_operator("paste_masks", (masks, boxes, 9, 11, threshold), device=device)
+    check_operator("paste_masks", (masks[:0], boxes[:0], 3, 4, threshold), device=device)
+
+
+def test_a_box_that_is_not_a_number_is_empty(device):
+    nan, inf = float("nan"), float("inf")
+    boxes = torch.tensor([[nan, 0, 9, 9], [0, 0, 9, nan], [-inf, 0, 9, 9], [0, 0, inf, 9]])
+    masks = torch.ones(4, 7, 7)
+    ours = paste_masks_in_image(masks.to(device), boxes.to(device), (16, 20)).cpu()
+    assert not ours[:3].any()
+    assert torch.equal(ours, OPERATORS["paste_masks"](masks, boxes, 16, 20, 0.5))
 
 
 def test_pixels_are_bilinear_samples_of_the_mask(paste):

@@ -55,6 +55,11 @@ from ._group_points import grouping_operation as grouping_operation
 from ._group_points import three_interpolate as three_interpolate
 from ._masked_conv import MaskedConv2d as MaskedConv2d
 from ._masked_conv import masked_conv2d as masked_conv2d
+from ._integer_paste import pad_masks as pad_masks
+from ._integer_paste import paste_mask_in_image_old as paste_mask_in_image_old
+from ._integer_paste import scale_boxes as scale_boxes
+from ._mask_rle import mask_to_rle as mask_to_rle
+from ._mask_rle import rle_to_mask as rle_to_mask
 from ._ms_deform_attn import ms_deform_attn as ms_deform_attn
 from ._multi_scale_deformable_attention import (
     MultiScaleDeformableAttention as MultiScaleDeformableAttention,

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from okulo_ops._checks import check_boxes, check_same_device
+from okulo_ops._checks import check_boxes, check_same_device, in_float32
+from okulo_ops._operator import define
 
 __all__ = ["paste_masks_in_image"]
 
-_CHUNK_BYTES = 2**30  # of float image masks at a time on a GPU
+_CHUNK_BYTES = 2**30  # of float image masks at a time, without a kernel
 
 
 def paste_masks_in_image(
@@ -37,73 +38,60 @@ def paste_masks_in_image(
     check_same_device(masks=masks, boxes=boxes)
     if len(masks) != len(boxes):
         raise ValueError(f"expected one box per mask, got {len(masks)} masks, {len(boxes)} boxes")
-    masks, boxes = masks.float(), boxes.float()
-    if masks.device.type == "cpu" and not torch.compiler.is_compiling():
-        return _paste_one_by_one(masks, boxes, image_shape, threshold)
-    return _paste_in_chunks(masks, boxes, image_shape, threshold)
-
-
-def _paste_one_by_one(
-    masks: Tensor, boxes: Tensor, image_shape: tuple[int, int], threshold: float
-) -> Tensor:
-    """Fill only the pixels around each box: a CPU's time goes with the area."""
     height, width = image_shape
-    dtype = torch.uint8 if threshold < 0 else torch.bool
-    pasted = torch.zeros(len(masks), height, width, dtype=dtype)
-    limit = boxes.new_tensor([width, height])
-    low = (boxes[:, :2].floor() - 1).clamp(min=0).minimum(limit).long().tolist()
-    high = (boxes[:, 2:].ceil() + 1).clamp(min=0).minimum(limit).long().tolist()
-    for i, ((x0, y0), (x1, y1)) in enumerate(zip(low, high, strict=True)):
-        if x0 < x1 and y0 < y1:
-            values = _sample(masks[i : i + 1], boxes[i : i + 1], (x0, y0, x1, y1))
-            pasted[i, y0:y1, x0:x1] = _finish(values, threshold)[0]
-    return pasted
+    return _paste_masks(masks.float(), boxes.float(), height, width, threshold)  # type: ignore[no-any-return]
 
 
-def _paste_in_chunks(
-    masks: Tensor, boxes: Tensor, image_shape: tuple[int, int], threshold: float
-) -> Tensor:
-    height, width = image_shape
+def _meaning(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
+    masks, boxes = in_float32(masks), in_float32(boxes)
+    padded = F.pad(masks, (1, 1, 1, 1))
     step = max(1, _CHUNK_BYTES // (4 * max(1, height * width)))
-    parts = []
-    for mask, box in zip(masks.split(step), boxes.split(step), strict=True):
-        part = _finish(_sample(mask, box, (0, 0, width, height)), threshold)
-        if threshold == 0:  # would be met by the whole image
-            part = part & _near(box, height, width)
-        parts.append(part)
+    parts = [masks.new_zeros(0, height, width, dtype=_dtype(threshold))]
+    for cells, (x0, y0, x1, y1) in zip(
+        padded.split(step), (part.unbind(dim=1) for part in boxes.split(step)), strict=True
+    ):
+        v, above, below, near_y = _taps(y0, y1, height, masks.shape[1])
+        u, before, after, near_x = _taps(x0, x1, width, masks.shape[1])
+        v, u = v[:, :, None].expand(-1, -1, cells.shape[2]), u[:, None].expand(-1, height, -1)
+        lines = cells.gather(1, v) * above[:, :, None] + cells.gather(1, v + 1) * below[:, :, None]
+        values = lines.gather(2, u) * before[:, None] + lines.gather(2, u + 1) * after[:, None]
+        near = near_y[:, :, None] & near_x[:, None] & ((x1 > x0) & (y1 > y0))[:, None, None]
+        parts.append(_finish(values, threshold) * near)
     return torch.cat(parts)
 
 
-def _near(boxes: Tensor, height: int, width: int) -> Tensor:
-    """The pixels that a CPU fills for each box."""
-    x = torch.arange(width, device=boxes.device)
-    y = torch.arange(height, device=boxes.device)
-    x0, y0 = (boxes[:, :2].floor() - 1)[:, :, None].unbind(dim=1)
-    x1, y1 = (boxes[:, 2:].ceil() + 1)[:, :, None].unbind(dim=1)
-    return ((y >= y0) & (y < y1))[:, :, None] & ((x >= x0) & (x < x1))[:, None, :]
-
-
-def _sample(masks: Tensor, boxes: Tensor, region: tuple[int, int, int, int]) -> Tensor:
-    """Value of each mask at the pixels of ``region`` (x0, y0, x1, y1): (N, y1 - y0, x1 - x0)."""
-    left, top, right, bottom = region
-    x = torch.arange(left, right, device=masks.device, dtype=torch.float32) + 0.5
-    y = torch.arange(top, bottom, device=masks.device, dtype=torch.float32) + 0.5
-    x0, y0, x1, y1 = boxes[:, :, None].unbind(dim=1)
-    # -1 and 1 are the borders of the box; without area nothing is inside, so look far outside.
-    grid_x = torch.where(x1 > x0, (x - x0) / (x1 - x0) * 2 - 1, 4.0)
-    grid_y = torch.where(y1 > y0, (y - y0) / (y1 - y0) * 2 - 1, 4.0)
-    count, height, width = len(masks), len(y), len(x)
-    grid = torch.stack(
-        (
-            grid_x[:, None, :].expand(count, height, width),
-            grid_y[:, :, None].expand(count, height, width),
-        ),
-        dim=3,
-    )
-    return F.grid_sample(masks[:, None], grid, align_corners=False)[:, 0]
+def _taps(
+    low: Tensor, high: Tensor, pixels: int, size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """For each pixel the cell before its centre, counted with the border of zeros, the weights of
+    that cell and the next one, and whether the box is near. All (N, pixels)."""
+    low, high = low[:, None], high[:, None]
+    pixel = torch.arange(pixels, device=low.device)
+    place = (pixel + 0.5 - low) / (high - low) * size - 0.5
+    inside = (high > low) & (place > -1) & (place < size)
+    index = torch.where(inside, place.floor(), -1.0)
+    after = torch.where(inside, place - index, 0)
+    near = (pixel >= low.floor() - 1) & (pixel < high.ceil() + 1)
+    return index.long() + 1, torch.where(inside, 1 - after, 0), after, near
 
 
 def _finish(values: Tensor, threshold: float) -> Tensor:
     if threshold < 0:
-        return (values * 255).to(torch.uint8)
+        return (values * 255).clamp(0, 255).to(torch.uint8)
     return values >= threshold
+
+
+def _dtype(threshold: float) -> torch.dtype:
+    return torch.uint8 if threshold < 0 else torch.bool
+
+
+def _fake(masks: Tensor, boxes: Tensor, height: int, width: int, threshold: float) -> Tensor:
+    return masks.new_empty(masks.shape[0], height, width, dtype=_dtype(threshold))
+
+
+_paste_masks = define(
+    "paste_masks(Tensor masks, Tensor boxes, SymInt height, SymInt width, float threshold)"
+    " -> Tensor",
+    _meaning,
+    _fake,
+)
