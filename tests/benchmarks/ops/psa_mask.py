@@ -4,10 +4,23 @@ Both ways are bound by memory; the gradient of the larger masks is 180 MB of fre
 run, and filling that with zeros alone takes a third of the time of the meaning.
 """
 
+from collections.abc import Callable
+
 import torch
 from compare import compare, heading
 
 from okulo_ops._operator import OPERATORS
+
+
+def forward_of(op, x: torch.Tensor, *args) -> Callable[[], object]:
+    x = x.detach()
+    return lambda: op(x, *args)
+
+
+def backward_of(op, x: torch.Tensor, *args) -> Callable[[], object]:
+    output = op(x, *args)
+    grad = torch.randn_like(output)
+    return lambda: torch.autograd.grad(output, x, grad, retain_graph=True)
 
 
 def main() -> None:
@@ -16,18 +29,12 @@ def main() -> None:
     ways = torch.ops.okulo.psa_mask, OPERATORS["psa_mask"]
     for mask, size in ((59, 30), (97, 49)):
         masks = torch.randn(2, mask**2, size, size, requires_grad=True)
-        grad = torch.randn(2, size**2, size, size)
         for psa_type in ("collect", "distribute"):
             args = mask, mask, psa_type == "collect"
             label = f"{mask}x{mask} masks on {size}x{size}, {psa_type}"
-            forward = [lambda op=op, x=masks.detach(), a=args: op(x, *a) for op in ways]
+            forward = [forward_of(op, masks, *args) for op in ways]
             compare(f"{label}, forward", *forward, demand="<= 0.33", seconds=1)
-            backward = [
-                lambda out=op(masks, *args), x=masks, g=grad: torch.autograd.grad(
-                    out, x, g, retain_graph=True
-                )
-                for op in ways
-            ]
+            backward = [backward_of(op, masks, *args) for op in ways]
             compare(f"{label}, backward", *backward, demand="<= 0.33", seconds=1)
 
 

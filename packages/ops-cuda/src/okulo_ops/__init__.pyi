@@ -26,6 +26,11 @@ from ._carafe import carafe_naive as carafe_naive
 from ._chamfer_distance import chamfer_distance as chamfer_distance
 from ._convex_iou import convex_giou as convex_giou
 from ._convex_iou import convex_iou as convex_iou
+from ._corner_pool import CornerPool as CornerPool
+from ._corner_pool import corner_pool as corner_pool
+from ._criss_cross_attention import CrissCrossAttention as CrissCrossAttention
+from ._criss_cross_attention import ca_map as ca_map
+from ._criss_cross_attention import ca_weight as ca_weight
 from ._deform_conv import deform_conv as deform_conv
 from ._deform_conv import deform_conv2d as deform_conv2d
 from ._deform_conv import modulated_deform_conv as modulated_deform_conv
@@ -119,3 +124,5 @@ from .sparse import SparseSequential as SparseSequential
 from .sparse import SubMConv2d as SubMConv2d
 from .sparse import SubMConv3d as SubMConv3d
 from .sparse import scatter_nd as scatter_nd
+from ._voxelization import Voxelization as Voxelization
+from ._voxelization import voxelization as voxelization
