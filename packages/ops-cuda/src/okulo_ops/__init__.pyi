@@ -75,6 +75,8 @@ from ._nms_match import nms_match as nms_match
 from ._nms_rotated import batched_nms_rotated as batched_nms_rotated
 from ._nms_rotated import nms_rotated as nms_rotated
 from ._paste_masks import paste_masks_in_image as paste_masks_in_image
+from ._pixel_group import contour_expand as contour_expand
+from ._pixel_group import pixel_group as pixel_group
 from ._point_neighbors import ball_query as ball_query
 from ._point_neighbors import knn as knn
 from ._point_neighbors import three_nn as three_nn
