@@ -65,6 +65,10 @@ from ._integer_paste import paste_mask_in_image_old as paste_mask_in_image_old
 from ._integer_paste import scale_boxes as scale_boxes
 from ._mask_rle import mask_to_rle as mask_to_rle
 from ._mask_rle import rle_to_mask as rle_to_mask
+from ._layers import Conv2d as Conv2d
+from ._layers import ConvTranspose2d as ConvTranspose2d
+from ._layers import Linear as Linear
+from ._layers import MaxPool2d as MaxPool2d
 from ._ms_deform_attn import ms_deform_attn as ms_deform_attn
 from ._multi_scale_deformable_attention import (
     MultiScaleDeformableAttention as MultiScaleDeformableAttention,
@@ -104,6 +108,7 @@ from ._roi_align_rotated import roi_align_rotated as roi_align_rotated
 from ._rotated_feature_align import rotated_feature_align as rotated_feature_align
 from ._saconv import SAConv2d as SAConv2d
 from ._soft_nms import soft_nms as soft_nms
+from ._sync_batch_norm import SyncBatchNorm as SyncBatchNorm
 from ._tin_shift import TINShift as TINShift
 from ._tin_shift import tin_shift as tin_shift
 from ._upfirdn2d import downsample2d as downsample2d
