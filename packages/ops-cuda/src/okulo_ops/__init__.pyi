@@ -18,12 +18,19 @@ from ._boxes3d import nms3d as nms3d
 from ._boxes3d import nms3d_normal as nms3d_normal
 from ._boxes3d import nms_bev as nms_bev
 from ._boxes3d import nms_normal_bev as nms_normal_bev
+from ._build import get_compiler_version as get_compiler_version
+from ._build import get_cuda_version as get_cuda_version
+from ._build import has_cuda as has_cuda
 from ._carafe import CARAFE as CARAFE
 from ._carafe import CARAFENaive as CARAFENaive
 from ._carafe import CARAFEPack as CARAFEPack
 from ._carafe import carafe as carafe
 from ._carafe import carafe_naive as carafe_naive
 from ._chamfer_distance import chamfer_distance as chamfer_distance
+from ._coco_evaluation import COCOevalAccumulate as COCOevalAccumulate
+from ._coco_evaluation import COCOevalEvaluateImages as COCOevalEvaluateImages
+from ._coco_evaluation import ImageEvaluation as ImageEvaluation
+from ._coco_evaluation import InstanceAnnotation as InstanceAnnotation
 from ._convex_iou import convex_giou as convex_giou
 from ._convex_iou import convex_iou as convex_iou
 from ._corner_pool import CornerPool as CornerPool
@@ -58,8 +65,6 @@ from ._group_points import QueryAndGroup as QueryAndGroup
 from ._group_points import gather_points as gather_points
 from ._group_points import grouping_operation as grouping_operation
 from ._group_points import three_interpolate as three_interpolate
-from ._masked_conv import MaskedConv2d as MaskedConv2d
-from ._masked_conv import masked_conv2d as masked_conv2d
 from ._integer_paste import pad_masks as pad_masks
 from ._integer_paste import paste_mask_in_image_old as paste_mask_in_image_old
 from ._integer_paste import scale_boxes as scale_boxes
@@ -69,6 +74,8 @@ from ._layers import Conv2d as Conv2d
 from ._layers import ConvTranspose2d as ConvTranspose2d
 from ._layers import Linear as Linear
 from ._layers import MaxPool2d as MaxPool2d
+from ._masked_conv import MaskedConv2d as MaskedConv2d
+from ._masked_conv import masked_conv2d as masked_conv2d
 from ._ms_deform_attn import ms_deform_attn as ms_deform_attn
 from ._multi_scale_deformable_attention import (
     MultiScaleDeformableAttention as MultiScaleDeformableAttention,
