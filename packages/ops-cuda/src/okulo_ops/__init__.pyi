@@ -9,6 +9,8 @@ from ._bias_act import filtered_lrelu as filtered_lrelu
 from ._bias_act import fused_bias_leakyrelu as fused_bias_leakyrelu
 from ._box_iou_quadri import box_iou_quadri as box_iou_quadri
 from ._box_iou_quadri import nms_quadri as nms_quadri
+from ._border_align import BorderAlign as BorderAlign
+from ._border_align import border_align as border_align
 from ._box_iou_rotated import box_iou_rotated as box_iou_rotated
 from ._box_iou_rotated import pairwise_iou_rotated as pairwise_iou_rotated
 from ._boxes3d import boxes_iou3d as boxes_iou3d
@@ -138,5 +140,8 @@ from .sparse import SparseSequential as SparseSequential
 from .sparse import SubMConv2d as SubMConv2d
 from .sparse import SubMConv3d as SubMConv3d
 from .sparse import scatter_nd as scatter_nd
+from ._soft_nms import soft_nms as soft_nms
+from ._tin_shift import TINShift as TINShift
+from ._tin_shift import tin_shift as tin_shift
 from ._voxelization import Voxelization as Voxelization
 from ._voxelization import voxelization as voxelization
