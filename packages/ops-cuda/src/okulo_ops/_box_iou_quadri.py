@@ -96,7 +96,6 @@ def _overlaps_fake(polygons1: Tensor, polygons2: Tensor, iof: bool, aligned: boo
 
 def _nms_meaning(polygons: Tensor, idxs: Tensor | None, iou_threshold: float) -> Tensor:
     def over(block: slice) -> Tensor:
-        # Later ones first, as in the kernels.
         return iou_threshold < _overlaps_meaning(polygons, polygons[block], False, False).T
 
     return kept_of_ranked(over, idxs, len(polygons), polygons)
