@@ -70,12 +70,12 @@ from ._group_points import three_interpolate as three_interpolate
 from ._integer_paste import pad_masks as pad_masks
 from ._integer_paste import paste_mask_in_image_old as paste_mask_in_image_old
 from ._integer_paste import scale_boxes as scale_boxes
-from ._mask_rle import mask_to_rle as mask_to_rle
-from ._mask_rle import rle_to_mask as rle_to_mask
 from ._layers import Conv2d as Conv2d
 from ._layers import ConvTranspose2d as ConvTranspose2d
 from ._layers import Linear as Linear
 from ._layers import MaxPool2d as MaxPool2d
+from ._mask_rle import mask_to_rle as mask_to_rle
+from ._mask_rle import rle_to_mask as rle_to_mask
 from ._masked_conv import MaskedConv2d as MaskedConv2d
 from ._masked_conv import masked_conv2d as masked_conv2d
 from ._ms_deform_attn import ms_deform_attn as ms_deform_attn
@@ -114,6 +114,8 @@ from ._roi_align import roi_align as roi_align
 from ._roi_align import roi_align_levels as roi_align_levels
 from ._roi_align_rotated import ROIAlignRotated as ROIAlignRotated
 from ._roi_align_rotated import roi_align_rotated as roi_align_rotated
+from ._roi_pool3d import RoIAwarePool3d as RoIAwarePool3d
+from ._roi_pool3d import RoIPointPool3d as RoIPointPool3d
 from ._rotated_feature_align import rotated_feature_align as rotated_feature_align
 from ._saconv import SAConv2d as SAConv2d
 from ._soft_nms import soft_nms as soft_nms
