@@ -18,6 +18,7 @@ int64_t image_of(const A* roi, int64_t images) {
 
 // (K, 5) boxes in the type they are computed in.
 inline Tensor accumulate_rois(const Tensor& rois, const Tensor& input) {
+  STD_TORCH_CHECK(rois.dim() == 2 && rois.size(1) == 5, "boxes must be (K, 5)");
   return contiguous(torch::stable::to(rois, accumulate_type(input)));
 }
 

@@ -118,6 +118,8 @@ from ._roi_pool3d import RoIAwarePool3d as RoIAwarePool3d
 from ._roi_pool3d import RoIPointPool3d as RoIPointPool3d
 from ._rotated_feature_align import rotated_feature_align as rotated_feature_align
 from ._saconv import SAConv2d as SAConv2d
+from ._roi_pool import RoIPool as RoIPool
+from ._roi_pool import roi_pool as roi_pool
 from ._soft_nms import soft_nms as soft_nms
 from ._sync_batch_norm import SyncBatchNorm as SyncBatchNorm
 from ._tin_shift import TINShift as TINShift

@@ -8,14 +8,17 @@ from okulo_ops.mmcv._nms import batched_nms, nms
 from okulo_ops.mmcv._nms_rotated import nms_rotated
 from okulo_ops.mmcv._roi_align import RoIAlign, roi_align
 from okulo_ops.mmcv._roi_align_rotated import RoIAlignRotated, roi_align_rotated
+from okulo_ops.mmcv._roi_pool import RoIPool, roi_pool
 
 __all__ = [
     "RoIAlign",
     "RoIAlignRotated",
+    "RoIPool",
     "batched_nms",
     "box_iou_rotated",
     "nms",
     "nms_rotated",
     "roi_align",
     "roi_align_rotated",
+    "roi_pool",
 ]

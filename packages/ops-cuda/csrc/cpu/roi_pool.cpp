@@ -1,0 +1,115 @@
+// Maximum over the cells of each bin of a box, with the index of the cell.
+#include "common/roi_pool.h"
+
+#include <limits>
+
+#include "cpu/parallel.h"
+#include "cpu/roi_align.h"
+
+namespace okulo {
+namespace {
+
+// The cells [first, last) of every bin along one axis.
+template <typename A>
+std::vector<int64_t> bounds(const PoolAxis<A>& axis, int64_t bins, int64_t cells) {
+  std::vector<int64_t> result;
+  for (int64_t i = 0; i < bins; ++i) {
+    result.push_back(axis.first(i, cells));
+    result.push_back(axis.last(i, cells));
+  }
+  return result;
+}
+
+// The largest of a rectangle of a plane and where it is; of equal ones the first, NaN wins.
+template <typename T>
+int64_t largest(const T* plane, int64_t columns, const int64_t* y, const int64_t* x) {
+  using A = acc_t<T>;
+  A most = -std::numeric_limits<A>::infinity();
+  int64_t best = -1;
+  for (int64_t row = y[0]; row < y[1]; ++row) {
+    for (int64_t at = row * columns + x[0]; at < row * columns + x[1]; ++at) {
+      const A value = static_cast<A>(plane[at]);
+      if (best < 0 || value > most || (value != value && most == most)) {
+        most = value;
+        best = at;
+      }
+    }
+  }
+  return best;
+}
+
+std::tuple<Tensor, Tensor> roi_pool(const Tensor& input, const Tensor& rois, double scale,
+                                    int64_t height, int64_t width, bool rounded) {
+  const Tensor x = contiguous(input);
+  const Tensor r = accumulate_rois(rois, x);
+  const int64_t channels = x.size(1), rows = x.size(2), columns = x.size(3);
+  const Tensor pooled = torch::stable::new_empty(x, {r.size(0), channels, height, width});
+  const Tensor best =
+      torch::stable::new_empty(x, {r.size(0), channels, height, width}, ScalarType::Long);
+  dispatch_floating(x, "roi_pool", [&](auto zero) {
+    using T = decltype(zero);
+    using A = acc_t<T>;
+    const A* boxes = r.const_data_ptr<A>();
+    for (int64_t k = 0; k < r.size(0); ++k) image_of(boxes + 5 * k, x.size(0));
+    const T* in = x.const_data_ptr<T>();
+    T* out = pooled.mutable_data_ptr<T>();
+    int64_t* cells = best.mutable_data_ptr<int64_t>();
+    const A s = static_cast<A>(scale);
+    parallel_rows(r.size(0), channels * height * width * 16, [&](int64_t k) {
+      const A* box = boxes + 5 * k;
+      const auto ys = bounds(pool_axis(box[2], box[4], s, height, rounded), height, rows);
+      const auto xs = bounds(pool_axis(box[1], box[3], s, width, rounded), width, columns);
+      const T* image = in + image_of(box, x.size(0)) * channels * rows * columns;
+      int64_t at = k * channels * height * width;
+      for (int64_t c = 0; c < channels; ++c) {
+        const T* plane = image + c * rows * columns;
+        for (int64_t i = 0; i < height; ++i) {
+          for (int64_t j = 0; j < width; ++j, ++at) {
+            const int64_t cell = largest(plane, columns, ys.data() + 2 * i, xs.data() + 2 * j);
+            cells[at] = cell;
+            out[at] = cell < 0 ? T(0) : plane[cell];
+          }
+        }
+      }
+    });
+  });
+  return {pooled, best};
+}
+
+Tensor roi_pool_backward(const Tensor& grad, const Tensor& input, const Tensor& rois, double,
+                         int64_t height, int64_t width, bool, const Tensor& best) {
+  const Tensor g = contiguous(grad);
+  const Tensor r = accumulate_rois(rois, input);
+  const Tensor cells = contiguous(best);
+  const int64_t channels = input.size(1), plane = input.size(2) * input.size(3);
+  const int64_t bins = height * width;
+  const Tensor result = torch::stable::new_empty(input, input.sizes());
+  dispatch_floating(result, "roi_pool_backward", [&](auto zero) {
+    using T = decltype(zero);
+    using A = acc_t<T>;
+    const A* boxes = r.const_data_ptr<A>();
+    const T* from = g.const_data_ptr<T>();
+    const int64_t* at = cells.const_data_ptr<int64_t>();
+    T* out = result.mutable_data_ptr<T>();
+    parallel_rows(input.size(0) * channels, plane + r.size(0) * bins, [&](int64_t p) {
+      std::vector<A> sum(plane, A(0));
+      for (int64_t k = 0; k < r.size(0); ++k) {
+        if (image_of(boxes + 5 * k, input.size(0)) != p / channels) continue;
+        const int64_t first = (k * channels + p % channels) * bins;
+        for (int64_t b = first; b < first + bins; ++b)
+          if (at[b] >= 0 && at[b] < plane) sum[at[b]] += static_cast<A>(from[b]);
+      }
+      for (int64_t i = 0; i < plane; ++i) out[p * plane + i] = static_cast<T>(sum[i]);
+    });
+  });
+  return result;
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(okulo, CPU, m) {
+  m.impl("roi_pool", TORCH_BOX(&roi_pool));
+  m.impl("roi_pool_backward", TORCH_BOX(&roi_pool_backward));
+}
+
+}  // namespace okulo
