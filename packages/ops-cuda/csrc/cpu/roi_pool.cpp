@@ -1,8 +1,6 @@
 // Maximum over the cells of each bin of a box, with the index of the cell.
 #include "common/roi_pool.h"
 
-#include <limits>
-
 #include "cpu/parallel.h"
 #include "cpu/roi_align.h"
 
@@ -24,15 +22,16 @@ std::vector<int64_t> bounds(const PoolAxis<A>& axis, int64_t bins, int64_t cells
 template <typename T>
 int64_t largest(const T* plane, int64_t columns, const int64_t* y, const int64_t* x) {
   using A = acc_t<T>;
-  A most = -std::numeric_limits<A>::infinity();
-  int64_t best = -1;
-  for (int64_t row = y[0]; row < y[1]; ++row) {
+  if (y[0] >= y[1] || x[0] >= x[1]) return -1;
+  int64_t best = y[0] * columns + x[0];
+  A most = static_cast<A>(plane[best]);
+  for (int64_t row = y[0]; row < y[1] && most == most; ++row) {
     for (int64_t at = row * columns + x[0]; at < row * columns + x[1]; ++at) {
       const A value = static_cast<A>(plane[at]);
-      if (best < 0 || value > most || (value != value && most == most)) {
-        most = value;
-        best = at;
-      }
+      if (value <= most) continue;
+      most = value;
+      best = at;
+      if (value != value) break;
     }
   }
   return best;

@@ -53,6 +53,10 @@ from ._deform_conv_modules import ModulatedDeformConv2dPack as ModulatedDeformCo
 from ._deform_conv_modules import upgrade_deform_conv_weights as upgrade_deform_conv_weights
 from ._diff_iou_rotated import diff_iou_rotated_2d as diff_iou_rotated_2d
 from ._diff_iou_rotated import diff_iou_rotated_3d as diff_iou_rotated_3d
+from ._deform_roi_pool import DeformRoIPool as DeformRoIPool
+from ._deform_roi_pool import DeformRoIPoolPack as DeformRoIPoolPack
+from ._deform_roi_pool import ModulatedDeformRoIPoolPack as ModulatedDeformRoIPoolPack
+from ._deform_roi_pool import deform_roi_pool as deform_roi_pool
 from ._dynamic_scatter import DynamicScatter as DynamicScatter
 from ._dynamic_scatter import dynamic_scatter as dynamic_scatter
 from ._focal_loss import SigmoidFocalLoss as SigmoidFocalLoss
