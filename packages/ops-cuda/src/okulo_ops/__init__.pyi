@@ -40,6 +40,7 @@ from ._corner_pool import corner_pool as corner_pool
 from ._criss_cross_attention import CrissCrossAttention as CrissCrossAttention
 from ._criss_cross_attention import ca_map as ca_map
 from ._criss_cross_attention import ca_weight as ca_weight
+from ._correlation import Correlation as Correlation
 from ._deform_conv import deform_conv as deform_conv
 from ._deform_conv import deform_conv2d as deform_conv2d
 from ._deform_conv import modulated_deform_conv as modulated_deform_conv
