@@ -109,6 +109,8 @@ from ._point_sample import rel_roi_point_to_rel_img_point as rel_roi_point_to_re
 from ._points_in_boxes import points_in_boxes_all as points_in_boxes_all
 from ._points_in_boxes import points_in_boxes_cpu as points_in_boxes_cpu
 from ._points_in_boxes import points_in_boxes_part as points_in_boxes_part
+from ._prroi_pool import PrRoIPool as PrRoIPool
+from ._prroi_pool import prroi_pool as prroi_pool
 from ._psa_mask import PSAMask as PSAMask
 from ._psa_mask import psa_mask as psa_mask
 from ._riroi_align_rotated import RiRoIAlignRotated as RiRoIAlignRotated
