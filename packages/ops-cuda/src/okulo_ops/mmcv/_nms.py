@@ -1,6 +1,5 @@
 """Suppression of axis-aligned boxes with mmcv's arguments: boxes come back with their scores."""
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor
 from okulo_ops._arrays import Values, as_tensor, like
 from okulo_ops._checks import check_boxes, check_same_device, check_vector
 from okulo_ops._nms import suppress
-from okulo_ops._nms_rotated import batched_nms_rotated, nms_rotated
+from okulo_ops._nms_rotated import suppress_rotated
 from okulo_ops._soft_nms import decay
 
 __all__ = ["nms", "batched_nms"]
@@ -120,12 +119,8 @@ def _rotated(
     iou_threshold: float,
     clockwise: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    degrees = (-180 if clockwise else 180) / math.pi
-    turned = torch.cat((boxes[:, :4], boxes[:, 4:] * degrees), dim=1)
-    if idxs is None:
-        keep = nms_rotated(turned, scores, iou_threshold)
-    else:
-        keep = batched_nms_rotated(turned, scores, idxs, iou_threshold)
+    turn = 1.0 if clockwise else -1.0
+    keep = suppress_rotated(boxes, scores, idxs, iou_threshold, turn)
     return scores[keep], keep
 
 
