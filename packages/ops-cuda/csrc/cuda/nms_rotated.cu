@@ -5,15 +5,14 @@ namespace okulo {
 namespace {
 
 template <typename T>
-struct Over {
+struct Boxes {
   const T* rows;
   double turn;
   acc_t<T> threshold;
 
-  __device__ bool operator()(int64_t i, int64_t j) const {
-    const RotatedBox later = rotated_box(rows + 5 * j, turn);
-    const double iou = overlap(later, rotated_box(rows + 5 * i, turn), kIou);
-    return static_cast<acc_t<T>>(iou) > threshold;
+  __device__ RotatedBox load(int64_t i) const { return rotated_box(rows + 5 * i, turn); }
+  __device__ bool over(const RotatedBox& earlier, const RotatedBox& later) const {
+    return static_cast<acc_t<T>>(overlap(later, earlier, kIou)) > threshold;
   }
 };
 
@@ -24,8 +23,8 @@ Tensor nms_rotated(const Tensor& boxes, const std::optional<Tensor>& idxs, doubl
   const Tensor kept = torch::stable::new_empty(b, {n}, ScalarType::Bool);
   dispatch_floating(b, "nms_rotated", [&](auto zero) {
     using T = decltype(zero);
-    const Over<T> over{b.const_data_ptr<T>(), turn, static_cast<acc_t<T>>(iou_threshold)};
-    suppress(b, n, contiguous(idxs), over, kept);
+    const Boxes<T> ranked{b.const_data_ptr<T>(), turn, static_cast<acc_t<T>>(iou_threshold)};
+    suppress(b, n, contiguous(idxs), ranked, kept);
   });
   return kept;
 }

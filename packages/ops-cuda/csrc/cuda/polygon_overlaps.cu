@@ -33,13 +33,13 @@ Tensor polygon_overlaps(const Tensor& polygons1, const Tensor& polygons2, bool i
 }
 
 template <typename T>
-struct Over {
+struct Quadrilaterals {
   const T* rows;
   acc_t<T> threshold;
 
-  __device__ bool operator()(int64_t i, int64_t j) const {
-    const double iou = overlap(polygon(rows + 8 * i, 4), polygon(rows + 8 * j, 4), false);
-    return static_cast<acc_t<T>>(iou) > threshold;
+  __device__ Polygon load(int64_t i) const { return polygon(rows + 8 * i, 4); }
+  __device__ bool over(const Polygon& earlier, const Polygon& later) const {
+    return static_cast<acc_t<T>>(overlap(earlier, later, false)) > threshold;
   }
 };
 
@@ -50,8 +50,8 @@ Tensor nms_quadri(const Tensor& rows, const std::optional<Tensor>& idxs, double 
   const Tensor kept = torch::stable::new_empty(p, {n}, ScalarType::Bool);
   dispatch_floating(p, "nms_quadri", [&](auto zero) {
     using T = decltype(zero);
-    const Over<T> over{p.const_data_ptr<T>(), static_cast<acc_t<T>>(iou_threshold)};
-    suppress(p, n, contiguous(idxs), over, kept);
+    const Quadrilaterals<T> ranked{p.const_data_ptr<T>(), static_cast<acc_t<T>>(iou_threshold)};
+    suppress(p, n, contiguous(idxs), ranked, kept);
   });
   return kept;
 }

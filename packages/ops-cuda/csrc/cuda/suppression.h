@@ -11,18 +11,20 @@ constexpr int64_t kBits = 64;
 
 // Word w of shape i, at w * count + i, tells which of the shapes 64 w ... 64 w + 63 that come
 // after i it suppresses; words before i's own are never read and stay unwritten.
-// over(i, j): whether j overlaps the earlier i by more than the threshold.
-template <typename Over>
-__global__ void compare_ranked(int64_t n, int64_t count, const int64_t* category, Over over,
+// shapes.load(i): the i-th; shapes.over(a, b): whether b overlaps the earlier a by more than the
+// threshold.
+template <typename Shapes>
+__global__ void compare_ranked(int64_t n, int64_t count, const int64_t* category, Shapes shapes,
                                Word* overlaps) {
   OKULO_CUDA_LOOP(item, n) {
     const int64_t i = item % count;
     const int64_t first = item / count * kBits;
     if (first + kBits <= i) continue;
+    const auto shape = shapes.load(i);
     Word word = 0;
     for (int64_t j = max(first, i + 1); j < min(first + kBits, count); ++j) {
       if (category != nullptr && category[i] != category[j]) continue;
-      if (over(i, j)) word |= Word(1) << (j - first);
+      if (shapes.over(shape, shapes.load(j))) word |= Word(1) << (j - first);
     }
     overlaps[item] = word;
   }
@@ -60,16 +62,16 @@ static __global__ void scan_ranked(int64_t count, int64_t words, const Word* ove
 }
 
 // Writes which of the n shapes, by decreasing score, stay; like: a tensor on their device.
-template <typename Over>
+template <typename Shapes>
 void suppress(const Tensor& like, int64_t n, const std::optional<Tensor>& category,
-              const Over& over, const Tensor& kept) {
+              const Shapes& shapes, const Tensor& kept) {
   if (n == 0) return;
   STD_TORCH_CHECK(!category || category->numel() == n, "expected one category per box");
   const int64_t words = (n + kBits - 1) / kBits;
   const Tensor overlaps = torch::stable::new_empty(like, {words * n}, ScalarType::Long);
   const Tensor removed = torch::stable::new_zeros(like, {words}, ScalarType::Long);
   Word* bits = reinterpret_cast<Word*>(overlaps.mutable_data_ptr<int64_t>());
-  launch(like, words * n, compare_ranked<Over>, n, data_or_null<int64_t>(category), over, bits);
+  launch(like, words * n, compare_ranked<Shapes>, n, data_or_null<int64_t>(category), shapes, bits);
   const torch::stable::accelerator::DeviceGuard guard(like.get_device_index());
   scan_ranked<<<1, 1024, 0, current_stream(like)>>>(
       n, words, bits, reinterpret_cast<Word*>(removed.mutable_data_ptr<int64_t>()),
