@@ -19,12 +19,19 @@ def public_names() -> list[str]:
     for name in [*MAY_IMPORT, *PLUGINS]:
         for path in sources(name):
             module = ".".join(path.with_suffix("").parts[path.parts.index("src") + 1 :])
+            if "._" in module.removesuffix(".__init__"):  # its names are public elsewhere
+                continue
             found += [f"{module.removesuffix('.__init__')}:{item}" for item in listed(path)]
     return sorted(found)
 
 
 def listed(path: Path) -> list[str]:
-    """The string items of ``__all__`` in a file; none when it has no such list."""
+    """The string items of ``__all__`` in a file, or what its stub imports; none without either."""
+    stub = path.with_suffix(".pyi")
+    if stub.exists():
+        body = ast.parse(stub.read_text(encoding="utf-8")).body
+        imports = [node for node in body if isinstance(node, ast.ImportFrom)]
+        return [name.asname or name.name for node in imports for name in node.names]
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and any(ast.unparse(t) == "__all__" for t in node.targets):
             return list(ast.literal_eval(node.value))
