@@ -18,9 +18,26 @@ def test_recorded_numbers(golden_mmcv, case):
     torch.testing.assert_close(grad, golden(f"{name}.grad0"))
 
 
+def table_of(orientations, height, width, angles):
+    entries = orientations * height * width
+    generator = torch.Generator().manual_seed(0)
+    turned = [torch.randperm(entries, generator=generator) + 1 for _ in range(angles)]
+    return torch.stack(turned, 1).reshape(orientations, height, width, angles)
+
+
+def test_contract(check_operator, device):
+    args = torch.randn(2, 2, 2, 1, 2), table_of(2, 1, 2, 3)
+    check_operator("active_rotated_filter", args, wrt=(0,), device=device)
+
+
+def test_contract_without_filters(check_operator, device):
+    args = torch.zeros(0, 2, 2, 1, 2), table_of(2, 1, 2, 3)
+    check_operator("active_rotated_filter", args, wrt=(0,), device=device)
+
+
 def test_every_entry_goes_where_the_table_says():
     weight = torch.randn(2, 3, 2, 1, 2, dtype=torch.float64, requires_grad=True)
-    table = torch.stack([torch.randperm(4) + 1 for _ in range(5)], 1).reshape(2, 1, 2, 5)
+    table = table_of(2, 1, 2, 5)
     result = active_rotated_filter(weight, table).reshape(2, 5, 3, 4)
     for entry in range(4):
         for angle in range(5):
@@ -36,3 +53,5 @@ def test_refused_input_says_what_was_expected():
         active_rotated_filter(weight, torch.ones(1, 1, 2, 1, dtype=torch.int32))
     with pytest.raises(ValueError, match=r"integers of shape \(1, 1, 2, 'R'\)"):
         active_rotated_filter(weight, torch.ones(1, 2, 1, 1, dtype=torch.int32))
+    with pytest.raises(RuntimeError, match=r"index 3 is not in 1..2"):
+        torch.ops.okulo.active_rotated_filter(weight, torch.full((1, 1, 2, 1), 3))

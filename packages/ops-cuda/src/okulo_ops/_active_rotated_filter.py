@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from okulo_ops._checks import check_floating, check_same_device
+from okulo_ops._checks import check_floating, check_same_device, in_float32
+from okulo_ops._operator import define
 
 __all__ = ["active_rotated_filter"]
 
@@ -30,18 +31,38 @@ def active_rotated_filter(input: Tensor, indices: Tensor) -> Tensor:
             f"of shape {tuple(indices.shape)}"
         )
     check_same_device(input=input, indices=indices)
-    out_channels, in_channels, orientations, height, width = input.shape
-    rotations = indices.shape[3]
-    target = indices.reshape(-1, rotations).long() - 1
-    entries, source = target.sort(dim=0)
+    indices = indices.long()
     if not indices.is_cuda and not torch.compiler.is_compiling():
-        expected = torch.arange(len(target))[:, None].expand_as(entries)
-        if not torch.equal(entries, expected):
-            raise ValueError(
-                f"indices must name each of 1..{len(target)} once for each angle, got values from "
-                f"{indices.min().item()} to {indices.max().item()}"
-            )
-    # Gathered, so that gradients add up in a fixed order.
-    turned = input.flatten(2)[:, :, source.t()]
-    shape = out_channels * rotations, in_channels * orientations, height, width
-    return turned.permute(0, 2, 1, 3).reshape(shape)
+        _check_permutations(indices)
+    result: Tensor = _turn(input, indices)
+    return result
+
+
+def _check_permutations(indices: Tensor) -> None:
+    targets = indices.flatten(0, 2)
+    entries = torch.arange(1, len(targets) + 1)[:, None].expand_as(targets)
+    if not torch.equal(targets.sort(dim=0)[0], entries):
+        raise ValueError(
+            f"indices must name each of 1..{len(targets)} once for each angle, got values from "
+            f"{indices.min().item()} to {indices.max().item()}"
+        )
+
+
+def _meaning(input: Tensor, indices: Tensor) -> Tensor:
+    # Gathered by the inverse of the table, so that gradients add up in a fixed order.
+    source = indices.flatten(0, 2).argsort(dim=0)
+    turned = in_float32(input).flatten(2)[:, :, source.t()]
+    return turned.transpose(1, 2).reshape(_shape(input, indices)).to(input.dtype)
+
+
+def _shape(input: Tensor, indices: Tensor) -> tuple[int, ...]:
+    out_channels, in_channels, orientations, height, width = input.shape
+    return out_channels * indices.shape[3], in_channels * orientations, height, width
+
+
+_turn = define(
+    "active_rotated_filter(Tensor input, Tensor indices) -> Tensor",
+    _meaning,
+    lambda input, indices: input.new_empty(_shape(input, indices)),
+    gradient=["input"],
+)
