@@ -1,39 +1,20 @@
 // Channels-last, so that every product of two pixels is one contiguous sum. Gradients are gathered
 // pixel by pixel, which needs no order among threads.
+#include "common/correlation.h"
+
 #include "cpu/parallel.h"
 #include "cpu/products.h"
 
 namespace okulo {
 namespace {
 
-struct Geometry {
-  int64_t batch, channels, height, width, out_height, out_width;
-  int64_t kernel, reach, stride, padding, dilation, patch_dilation;
+struct Geometry : CorrelationSizes {
+  using CorrelationSizes::CorrelationSizes;
 
-  int64_t side() const { return 2 * reach + 1; }
-  bool inside(int64_t y, int64_t x) const { return y >= 0 && y < height && x >= 0 && x < width; }
   int64_t pixel(int64_t n, int64_t y, int64_t x) const {
     return ((n * height + y) * width + x) * channels;
   }
-  int64_t output(int64_t n, int64_t shift, int64_t y, int64_t x) const {
-    return ((n * side() * side() + shift) * out_height + y) * out_width + x;
-  }
-  int64_t shift_y(int64_t shift) const { return (shift / side() - reach) * patch_dilation; }
-  int64_t shift_x(int64_t shift) const { return (shift % side() - reach) * patch_dilation; }
 };
-
-Geometry geometry(const Tensor& a, const Tensor& b, int64_t kernel, int64_t reach, int64_t stride,
-                  int64_t padding, int64_t dilation, int64_t patch_dilation) {
-  STD_TORCH_CHECK(a.dim() == 4 && b.dim() == 4 && a.size(0) == b.size(0) &&
-                      a.size(1) == b.size(1) && a.size(2) == b.size(2) && a.size(3) == b.size(3),
-                  "correlation takes two inputs of one shape (N, C, H, W)");
-  STD_TORCH_CHECK(kernel > 0 && reach >= 0 && stride > 0, "correlation: bad kernel or stride");
-  const auto out = [=](int64_t size) {
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
-  };
-  return {a.size(0), a.size(1), a.size(2), a.size(3), out(a.size(2)), out(a.size(3)),
-          kernel,    reach,     stride,    padding,   dilation,       patch_dilation};
-}
 
 template <typename A>
 A dot(const A* a, const A* b, int64_t count) {
@@ -48,7 +29,7 @@ void forward(const Geometry& g, const Tensor& first, const Tensor& second, const
   const A* a = first.const_data_ptr<A>();
   const A* b = second.const_data_ptr<A>();
   A* out = result.mutable_data_ptr<A>();
-  const int64_t shifts = g.side() * g.side(), taps = g.kernel * g.kernel;
+  const int64_t shifts = g.shifts(), taps = g.kernel * g.kernel;
   const int64_t work = g.out_width * shifts * taps * g.channels;
   parallel_rows(g.batch * g.out_height, work, [&](int64_t row) {
     const int64_t n = row / g.out_height, oy = row % g.out_height;
@@ -68,21 +49,6 @@ void forward(const Geometry& g, const Tensor& first, const Tensor& second, const
   });
 }
 
-// The gradient of the product of the first input's pixel (y, x) with the second's, shifted: the
-// sum over the windows that contain the pixel.
-template <typename A>
-A slope_at(const Geometry& g, const A* grad, int64_t n, int64_t shift, int64_t y, int64_t x) {
-  A sum = 0;
-  for (int64_t tap = 0; tap < g.kernel * g.kernel; ++tap) {
-    const int64_t from_y = y + g.padding - tap / g.kernel * g.dilation;
-    const int64_t from_x = x + g.padding - tap % g.kernel * g.dilation;
-    if (from_y < 0 || from_x < 0 || from_y % g.stride || from_x % g.stride) continue;
-    const int64_t oy = from_y / g.stride, ox = from_x / g.stride;
-    if (oy < g.out_height && ox < g.out_width) sum += grad[g.output(n, shift, oy, ox)];
-  }
-  return sum;
-}
-
 // sign 1: of the first input from the second; sign -1: of the second from the first.
 template <typename A>
 void backward(const Geometry& g, const Tensor& grad, const Tensor& other, int64_t sign,
@@ -90,7 +56,7 @@ void backward(const Geometry& g, const Tensor& grad, const Tensor& other, int64_
   const A* slopes = grad.const_data_ptr<A>();
   const A* values = other.const_data_ptr<A>();
   A* out = result.mutable_data_ptr<A>();
-  const int64_t shifts = g.side() * g.side();
+  const int64_t shifts = g.shifts();
   parallel_rows(g.batch * g.height, g.width * shifts * g.channels, [&](int64_t row) {
     const int64_t n = row / g.height, y = row % g.height;
     for (int64_t x = 0; x < g.width; ++x) {
@@ -99,7 +65,7 @@ void backward(const Geometry& g, const Tensor& grad, const Tensor& other, int64_
         const int64_t y2 = y + sign * g.shift_y(shift), x2 = x + sign * g.shift_x(shift);
         if (!g.inside(y2, x2)) continue;
         const A slope =
-            sign > 0 ? slope_at(g, slopes, n, shift, y, x) : slope_at(g, slopes, n, shift, y2, x2);
+            sign > 0 ? g.slope_at(slopes, n, shift, y, x) : g.slope_at(slopes, n, shift, y2, x2);
         const A* from = values + g.pixel(n, y2, x2);
         for (int64_t c = 0; c < g.channels; ++c) to[c] += slope * from[c];
       }
@@ -109,8 +75,7 @@ void backward(const Geometry& g, const Tensor& grad, const Tensor& other, int64_
 
 Tensor correlation(const Tensor& input1, const Tensor& input2, int64_t kernel, int64_t reach,
                    int64_t stride, int64_t padding, int64_t dilation, int64_t patch_dilation) {
-  const Geometry g =
-      geometry(input1, input2, kernel, reach, stride, padding, dilation, patch_dilation);
+  const Geometry g(input1, input2, kernel, reach, stride, padding, dilation, patch_dilation);
   const ScalarType type = accumulate_type(input1);
   const Tensor a = channels_last(input1, type), b = channels_last(input2, type);
   const Tensor result =
@@ -127,10 +92,8 @@ std::tuple<Tensor, Tensor> correlation_backward(const Tensor& grad, const Tensor
                                                 const Tensor& input2, int64_t kernel, int64_t reach,
                                                 int64_t stride, int64_t padding, int64_t dilation,
                                                 int64_t patch_dilation) {
-  const Geometry g =
-      geometry(input1, input2, kernel, reach, stride, padding, dilation, patch_dilation);
-  STD_TORCH_CHECK(grad.numel() == g.batch * g.side() * g.side() * g.out_height * g.out_width,
-                  "correlation: the gradient does not fit the inputs");
+  const Geometry g(input1, input2, kernel, reach, stride, padding, dilation, patch_dilation);
+  g.check_gradient(grad);
   const ScalarType type = accumulate_type(input1);
   const Tensor slope = as_contiguous(grad, type);
   const auto gradient = [&](const Tensor& other, int64_t sign) {
