@@ -9,7 +9,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "common/macros.h"
+#include "common/dual.h"
 
 namespace okulo {
 
@@ -41,28 +41,32 @@ OKULO_HOST_DEVICE RotatedBox rotated_box(const T* row, double turn) {
           std::sin(angle)};
 }
 
+// Written as processors take a maximum and a minimum: NaN and equal numbers give the second one.
 template <typename T>
 OKULO_HOST_DEVICE T clamped(T x, T low, T high) {
-  const T y = low <= x ? x : low;
-  return y <= high ? y : high;
+  const T y = low > x ? low : x;
+  return high < y ? high : y;
 }
 
 template <typename T>
 OKULO_HOST_DEVICE T nonzero(T x) {
-  return x < T(1e-100) && x > T(-1e-100) ? T(1) : x;
+  return std::fabs(value_of(x)) < 1e-100 ? T(1) : x;
 }
 
 // A direction of the edges of a box, clamped to |x| <= w, |y| <= h: what its two edges share.
 template <typename T>
 struct EdgeDirection {
   T x, y, per_x, per_y, w, h;  // w and h have the signs of x and y
+  T zero, one;
 
-  OKULO_HOST_DEVICE EdgeDirection reversed() const { return {-x, -y, -per_x, -per_y, -w, -h}; }
+  OKULO_HOST_DEVICE EdgeDirection reversed() const {
+    return {-x, -y, -per_x, -per_y, -w, -h, zero, one};
+  }
 
   // The integral of y over x along the clamped edge that starts in (x0, y0).
   OKULO_HOST_DEVICE T under(T x0, T y0, T height) const {
-    const T enter = clamped((-w - x0) * per_x, T(0), T(1));
-    const T leave = clamped((w - x0) * per_x, T(0), T(1));
+    const T enter = clamped((-w - x0) * per_x, zero, one);
+    const T leave = clamped((w - x0) * per_x, zero, one);
     // Between them y is flat, then sloping, then flat: the middle of the slope.
     const T turning = T(0.5) * (clamped((-h - y0) * per_y, enter, leave) +
                                 clamped((h - y0) * per_y, enter, leave));
@@ -85,16 +89,22 @@ OKULO_HOST_DEVICE Pose<double> pose(const RotatedBox& a, const RotatedBox& b) {
 }
 
 template <typename T>
-OKULO_HOST_DEVICE EdgeDirection<T> edge_direction(T x, T y, T w, T h) {
-  return {x, y, T(1) / nonzero(x), T(1) / nonzero(y), x < T(0) ? -w : w, y < T(0) ? -h : h};
+OKULO_HOST_DEVICE EdgeDirection<T> edge_direction(T x, T y, T w, T h, T zero, T one) {
+  return {x,    y,  T(1) / nonzero(x), T(1) / nonzero(y), x < T(0) ? -w : w, y < T(0) ? -h : h,
+          zero, one};
 }
 
 // Area shared by the rectangle of half sides (w1, h1) in the origin and that of (w2, h2) at p.
+// zero, one: a kernel that hands in variables lets GCC clamp by its instructions for maximum and
+// minimum, which it does not find for constants.
 template <typename T>
-OKULO_HOST_DEVICE T shared_area(const Pose<T>& p, T w1, T h1, T w2, T h2) {
+OKULO_HOST_DEVICE T shared_area(const Pose<T>& p, T w1, T h1, T w2, T h2, T zero = T(0),
+                                T one = T(1)) {
   const T ux = w2 * p.cos, uy = w2 * p.sin, vx = -(h2 * p.sin), vy = h2 * p.cos;
-  const EdgeDirection<T> u = edge_direction(ux + ux, uy + uy, w1, h1), back = u.reversed();
-  const EdgeDirection<T> v = edge_direction(vx + vx, vy + vy, w1, h1), down = v.reversed();
+  const EdgeDirection<T> u = edge_direction(ux + ux, uy + uy, w1, h1, zero, one),
+                         back = u.reversed();
+  const EdgeDirection<T> v = edge_direction(vx + vx, vy + vy, w1, h1, zero, one),
+                         down = v.reversed();
   return -(u.under(p.x - ux - vx, p.y - uy - vy, h1) + v.under(p.x + ux - vx, p.y + uy - vy, h1) +
            back.under(p.x + ux + vx, p.y + uy + vy, h1) +
            down.under(p.x - ux + vx, p.y - uy + vy, h1));

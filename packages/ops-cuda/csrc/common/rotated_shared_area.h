@@ -7,50 +7,46 @@
 namespace okulo {
 
 template <typename T>
-OKULO_HOST_DEVICE T half_side(const T* row, int side) {
-  if (value_of(row[2]) * value_of(row[3]) < kNoArea) return T(0);
-  return row[side] < T(0) ? T(-0.5) * row[side] : T(0.5) * row[side];
-}
-
-// T: double, or dual numbers.
-template <typename T>
-OKULO_HOST_DEVICE T shared_area_of_rows(const T* a, const T* b) {
-  const T x = b[0] - a[0], y = b[1] - a[1];
-  const T cos = cosine(a[4]), sin = sine(a[4]), cos2 = cosine(b[4]), sin2 = sine(b[4]);
-  const Pose<T> seen = {cos * x + sin * y, cos * y - sin * x, cos * cos2 + sin * sin2,
-                        cos * sin2 - sin * cos2};
-  const T w1 = half_side(a, 2), h1 = half_side(a, 3), w2 = half_side(b, 2), h2 = half_side(b, 3);
-  const Pose<double> p = {value_of(seen.x), value_of(seen.y), value_of(seen.cos),
-                          value_of(seen.sin)};
-  if (are_apart(p, value_of(w1), value_of(h1), value_of(w2), value_of(h2))) return T(0);
-  return shared_area(seen, w1, h1, w2, h2);
-}
-
-template <typename T>
 OKULO_HOST_DEVICE double shared_area_at(const T* row1, const T* row2) {
-  double a[5], b[5];
-  for (int k = 0; k < 5; ++k) {
-    a[k] = static_cast<double>(row1[k]);
-    b[k] = static_cast<double>(row2[k]);
-  }
-  return shared_area_of_rows(a, b);
+  const RotatedBox a = rotated_box(row1, 1), b = rotated_box(row2, 1);
+  const Pose<double> seen = pose(a, b);
+  if (are_apart(seen, a.w, a.h, b.w, b.h)) return 0;
+  return shared_area(seen, a.w, a.h, b.w, b.h);
 }
 
-// Writes the gradient, times grad, by both boxes.
+// The derivative of half a side by the side.
+template <typename T>
+OKULO_HOST_DEVICE double half_side_slope(T side, double half) {
+  return half == 0 ? 0 : side < 0 ? -0.5 : 0.5;
+}
+
+// Writes the gradient, times grad, by both boxes. The area depends on how the second box lies in
+// the frame of the first (x, y, angle) and on four sides: seven derivatives, of which the ten by
+// the boxes follow.
 template <typename T>
 OKULO_HOST_DEVICE void shared_area_gradient_at(double grad, const T* row1, const T* row2, T* out1,
                                                T* out2) {
-  using D = Dual<10>;
-  D a[5], b[5];
-  for (int k = 0; k < 5; ++k) {
-    a[k] = D::variable(static_cast<double>(row1[k]), k);
-    b[k] = D::variable(static_cast<double>(row2[k]), 5 + k);
-  }
-  const D area = shared_area_of_rows(a, b);
-  for (int k = 0; k < 5; ++k) {
-    out1[k] = static_cast<T>(grad * area.by[k]);
-    out2[k] = static_cast<T>(grad * area.by[5 + k]);
-  }
+  for (int k = 0; k < 5; ++k) out1[k] = out2[k] = T(0);
+  const RotatedBox a = rotated_box(row1, 1), b = rotated_box(row2, 1);
+  const Pose<double> seen = pose(a, b);
+  if (are_apart(seen, a.w, a.h, b.w, b.h)) return;
+  using D = Dual<8>;  // a multiple of 4 fills vector registers
+  const D turn = D::variable(0, 2);
+  const Pose<D> p = {D::variable(seen.x, 0), D::variable(seen.y, 1),
+                     turn.chained(seen.cos, -seen.sin), turn.chained(seen.sin, seen.cos)};
+  const D area = shared_area(p, D::variable(a.w, 3), D::variable(a.h, 4), D::variable(b.w, 5),
+                             D::variable(b.h, 6));
+  const double x = grad * area.by[0], y = grad * area.by[1], angle = grad * area.by[2];
+  out2[0] = static_cast<T>(a.cos * x - a.sin * y);
+  out2[1] = static_cast<T>(a.sin * x + a.cos * y);
+  out1[0] = static_cast<T>(a.sin * y - a.cos * x);
+  out1[1] = static_cast<T>(-a.sin * x - a.cos * y);
+  out1[2] = static_cast<T>(grad * area.by[3] * half_side_slope(row1[2], a.w));
+  out1[3] = static_cast<T>(grad * area.by[4] * half_side_slope(row1[3], a.h));
+  out2[2] = static_cast<T>(grad * area.by[5] * half_side_slope(row2[2], b.w));
+  out2[3] = static_cast<T>(grad * area.by[6] * half_side_slope(row2[3], b.h));
+  out1[4] = static_cast<T>(x * seen.y - y * seen.x - angle);
+  out2[4] = static_cast<T>(angle);
 }
 
 }  // namespace okulo

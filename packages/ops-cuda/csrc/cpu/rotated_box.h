@@ -47,12 +47,13 @@ class RotatedBoxes {
  private:
   static constexpr int64_t kLanes = 8;
 
-  static void overlaps_of_group(const RotatedBox& a, const double* group, int64_t mode,
-                                double* ratio) {
+  void overlaps_of_group(const RotatedBox& a, const double* group, int64_t mode,
+                         double* ratio) const {
     const double *x = group, *y = x + kLanes, *w = y + kLanes, *h = w + kLanes, *cos = h + kLanes,
                  *sin = cos + kLanes;
     double px[kLanes], py[kLanes], pcos[kLanes], psin[kLanes], touch[kLanes];
     double together = 0;
+    const double zero = zero_, one = one_;
     for (int64_t k = 0; k < kLanes; ++k) {
       const Pose<double> p = pose(a, {x[k], y[k], w[k], h[k], cos[k], sin[k]});
       px[k] = p.x, py[k] = p.y, pcos[k] = p.cos, psin[k] = p.sin;
@@ -61,13 +62,14 @@ class RotatedBoxes {
     }
     if (together == 0) return;
     for (int64_t k = 0; k < kLanes; ++k) {
-      const double shared =
-          touch[k] * shared_area<double>({px[k], py[k], pcos[k], psin[k]}, a.w, a.h, w[k], h[k]);
+      const double shared = touch[k] * shared_area<double>({px[k], py[k], pcos[k], psin[k]}, a.w,
+                                                           a.h, w[k], h[k], zero, one);
       ratio[k] = overlap_ratio(shared, a.area(), 4 * w[k] * h[k], mode);
     }
   }
 
   int64_t n_ = 0;
+  double zero_ = 0, one_ = 1;   // variables, see shared_area
   std::vector<double> values_;  // groups of kLanes boxes: x of each, then y of each, ...
 };
 
