@@ -1,7 +1,6 @@
 """Frames shifted in time: ``hatch run bench:run ops/tin_shift.py``.
 
-Both ways are bound by memory; the larger result is fresh memory in every run, whose first touch is
-most of the time of ours.
+Both ways are bound by memory; the larger result is fresh memory in every run.
 """
 
 from collections.abc import Callable

@@ -3,6 +3,7 @@
 #include <limits>
 #include <vector>
 
+#include "cpu/fresh_memory.h"
 #include "cpu/parallel.h"
 
 namespace okulo {
@@ -89,7 +90,7 @@ void backward(const Scans& s, const T* grad, const T* input, T* result) {
 Tensor corner_pool(const Tensor& input, int64_t dim, bool from_end) {
   const Scans s(input, dim, from_end);
   const Tensor x = contiguous(input);
-  const Tensor out = torch::stable::empty_like(x);
+  const Tensor out = in_huge_pages(torch::stable::empty_like(x));
   dispatch_floating(x, "corner_pool", [&](auto zero) {
     using T = decltype(zero);
     forward<T>(s, x.const_data_ptr<T>(), out.mutable_data_ptr<T>());
@@ -100,7 +101,7 @@ Tensor corner_pool(const Tensor& input, int64_t dim, bool from_end) {
 Tensor corner_pool_backward(const Tensor& grad, const Tensor& input, int64_t dim, bool from_end) {
   const Scans s(input, dim, from_end);
   const Tensor g = contiguous(grad), x = contiguous(input);
-  const Tensor result = torch::stable::empty_like(x);
+  const Tensor result = in_huge_pages(torch::stable::empty_like(x));
   dispatch_floating(x, "corner_pool_backward", [&](auto zero) {
     using T = decltype(zero);
     backward<T>(s, g.const_data_ptr<T>(), x.const_data_ptr<T>(), result.mutable_data_ptr<T>());

@@ -1,5 +1,8 @@
 #include "common/psa_mask.h"
 
+#include <algorithm>
+
+#include "cpu/fresh_memory.h"
 #include "cpu/parallel.h"
 
 // Every entry of a result is copied from one place or zero. Results are written row by row; the few
@@ -62,19 +65,17 @@ template <typename T>
 void backward(const PsaSizes& s, const T* grad, T* result) {
   parallel_rows(s.batch * s.mask_height, s.mask_width * s.pixels(), [&](int64_t task) {
     const int64_t n = task / s.mask_height, i = task % s.mask_height;
-    for (int64_t h = 0; h < s.height; ++h) {
-      const int64_t y = h + i - s.half_height();
+    std::fill_n(result + s.in_masks(n, i, 0, 0, 0), s.mask_width * s.pixels(), T(0));
+    const int64_t shift_y = i - s.half_height();  // from a position to its target
+    const int64_t last = std::min(s.height, s.height - shift_y);
+    for (int64_t h = std::max<int64_t>(0, -shift_y); h < last; ++h) {
       for (int64_t j = 0; j < s.mask_width; ++j) {
-        T* to = result + s.in_masks(n, i, j, h, 0);
-        const int64_t shift = j - s.half_width();  // from a position to its target
+        const int64_t shift = j - s.half_width();
         const int64_t begin = std::max<int64_t>(0, -shift);
         const int64_t end = std::min(s.width, s.width - shift);
-        if (y < 0 || y >= s.height || begin >= end) {
-          std::fill_n(to, s.width, T(0));
-          continue;
-        }
-        copy_row(to, s.width, begin, end, grad + s.in_maps(n, y, begin + shift, h, begin),
-                 s.pixels() + 1);
+        T* to = result + s.in_masks(n, i, j, h, begin);
+        const T* from = grad + s.in_maps(n, h + shift_y, begin + shift, h, begin);
+        for (int64_t w = 0; w < end - begin; ++w) to[w] = from[w * (s.pixels() + 1)];
       }
     }
   });
@@ -83,7 +84,8 @@ void backward(const PsaSizes& s, const T* grad, T* result) {
 Tensor psa_mask(const Tensor& input, int64_t mask_height, int64_t mask_width, bool to_collect) {
   const PsaSizes s(input, mask_height, mask_width, to_collect);
   const Tensor x = contiguous(input);
-  const Tensor out = torch::stable::new_empty(x, {s.batch, s.pixels(), s.height, s.width});
+  const Tensor out =
+      in_huge_pages(torch::stable::new_empty(x, {s.batch, s.pixels(), s.height, s.width}));
   dispatch_floating(x, "psa_mask", [&](auto zero) {
     using T = decltype(zero);
     const auto move = to_collect ? collect<T> : distribute<T>;
@@ -96,7 +98,7 @@ Tensor psa_mask_backward(const Tensor& grad, const Tensor& input, int64_t mask_h
                          int64_t mask_width, bool to_collect) {
   const PsaSizes s(input, mask_height, mask_width, to_collect);
   const Tensor g = contiguous(grad);
-  const Tensor result = torch::stable::new_empty(g, input.sizes());
+  const Tensor result = in_huge_pages(torch::stable::new_empty(g, input.sizes()));
   dispatch_floating(g, "psa_mask_backward", [&](auto zero) {
     using T = decltype(zero);
     backward<T>(s, g.const_data_ptr<T>(), result.mutable_data_ptr<T>());

@@ -1,4 +1,5 @@
 #include "common/dispatch.h"
+#include "cpu/fresh_memory.h"
 #include "cpu/parallel.h"
 
 namespace okulo {
@@ -30,7 +31,7 @@ Tensor shifted(const Tensor& input, const Tensor& shift, int64_t sign) {
                       shift.size(1) > 0 && input.size(2) % shift.size(1) == 0,
                   "tin_shift: sizes of input and shift do not fit each other");
   const Tensor x = contiguous(input), s = contiguous(shift);
-  const Tensor out = torch::stable::empty_like(x);
+  const Tensor out = in_huge_pages(torch::stable::empty_like(x));
   dispatch_floating(x, "tin_shift", [&](auto zero) { move<decltype(zero)>(x, s, sign, out); });
   return out;
 }
