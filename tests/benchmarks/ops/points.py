@@ -79,12 +79,13 @@ def main() -> None:
         demand="<= 0.33",
         seconds=2,
     )
-    # Allocating and writing the result takes half of the time: there is little to win.
+    # Filling the result with zeros takes 0.41 of the time of gather on one thread, reading the
+    # gradient about as long: three times faster is out of reach.
     compare(
         "grouping_operation 64 x 1024 x 32, against gather",
         lambda: grouping_operation(features, index),
         lambda: OPERATORS["group_points"](features, index.flatten(1)),
-        demand="<= 1.05",
+        demand="<= 1.00",
         seconds=2,
     )
     features.requires_grad_()

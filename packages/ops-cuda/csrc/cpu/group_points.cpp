@@ -7,6 +7,8 @@
 namespace okulo {
 namespace {
 
+constexpr int64_t kSide = 4;
+
 // An index outside 0 .. size - 1 would be read or written outside the features.
 void check_index(const Tensor& index, int64_t size, const char* name) {
   const int64_t* value = index.const_data_ptr<int64_t>();
@@ -55,11 +57,22 @@ Tensor group_points_backward(const Tensor& grad, const Tensor& features, const T
     using T = decltype(zero);
     const T* from = g.const_data_ptr<T>();
     T* out = result.mutable_data_ptr<T>();
-    parallel_rows(features.size(0) * channels, n + m, [=](int64_t row) {
-      const int64_t* i = indices + row / channels * m;
-      std::vector<acc_t<T>> sum(n);
-      for (int64_t j = 0; j < m; ++j) sum[i[j]] += static_cast<acc_t<T>>(from[row * m + j]);
-      for (int64_t j = 0; j < n; ++j) out[row * n + j] = static_cast<T>(sum[j]);
+    // Four channels side by side: one index and one addition of a vector serve them all.
+    const int64_t blocks = (channels + kSide - 1) / kSide;
+    parallel_rows(features.size(0) * blocks, kSide * (n + m), [=](int64_t task) {
+      const int64_t cloud = task / blocks, first = task % blocks * kSide;
+      const int64_t count = std::min(kSide, channels - first);
+      const int64_t* i = indices + cloud * m;
+      const int64_t row = cloud * channels + first;
+      const T* g[kSide];
+      for (int64_t c = 0; c < kSide; ++c) g[c] = from + (row + std::min(c, count - 1)) * m;
+      std::vector<acc_t<T>> sum(n * kSide);
+      for (int64_t j = 0; j < m; ++j) {
+        acc_t<T>* at = sum.data() + i[j] * kSide;
+        for (int64_t c = 0; c < kSide; ++c) at[c] += static_cast<acc_t<T>>(g[c][j]);
+      }
+      for (int64_t c = 0; c < count; ++c)
+        for (int64_t j = 0; j < n; ++j) out[(row + c) * n + j] = static_cast<T>(sum[j * kSide + c]);
     });
   });
   return result;
