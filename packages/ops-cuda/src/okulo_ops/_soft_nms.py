@@ -29,8 +29,7 @@ def soft_nms(
 
     https://arxiv.org/abs/1704.04503. A score s becomes, if the IoU with the taken box is u:
     s (1 - u) for "linear" and 0 for "naive" where u >= iou_threshold; s exp(-u^2 / sigma) for
-    "gaussian" everywhere. A box whose score is less than ``min_score`` after that is dropped. Each
-    choice depends on the one before, so the work is done on the CPU and its result moved back.
+    "gaussian" everywhere. A box whose score is less than ``min_score`` after that is dropped.
 
     Args:
         boxes: (N, 4) floating, (x0, y0, x1, y1) in pixels.
@@ -70,18 +69,17 @@ def decay(
         raise ValueError(f"sigma must be positive, got {sigma}")
     if offset not in (0, 1):
         raise ValueError(f"offset must be 0 or 1, got {offset!r}")
-    categories = None if idxs is None else idxs.long().cpu()
     decayed, keep = _soft_nms(
-        boxes.cpu(),
-        scores.to(boxes.dtype).cpu(),
-        categories,
+        boxes,
+        scores.to(boxes.dtype),
+        None if idxs is None else idxs.long(),
         iou_threshold,
         sigma,
         min_score,
         _METHODS.index(method),
         offset,
     )
-    return decayed.to(boxes.device), keep.to(boxes.device)
+    return decayed, keep
 
 
 def _meaning(
