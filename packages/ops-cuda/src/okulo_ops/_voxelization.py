@@ -136,12 +136,11 @@ def _group_meaning(
 ) -> tuple[Tensor, Tensor, Tensor]:
     known = (coordinates[:, 0] >= 0).nonzero()[:, 0]
     z, y, x = coordinates[known].long().unbind(1)
-    _, voxel = torch.unique((z * grid[1] + y) * grid[2] + x, return_inverse=True)
-    order = voxel.argsort(stable=True)  # points by voxel, in their order
-    voxel, known = voxel[order], known[order]
-    place = torch.arange(len(voxel), device=voxel.device)
-    begins = torch.ones_like(voxel, dtype=torch.bool)
-    begins[1:] = voxel[1:] != voxel[:-1]
+    key, order = ((z * grid[1] + y) * grid[2] + x).sort(stable=True)  # voxel by voxel
+    known = known[order]
+    begins = torch.ones_like(key, dtype=torch.bool)
+    begins[1:] = key[1:] != key[:-1]
+    voxel, place = begins.cumsum(0) - 1, torch.arange(len(key), device=key.device)
     first = known[begins]  # of each voxel
     rank = torch.empty_like(first)
     rank[first.argsort()] = torch.arange(len(first), device=first.device)
