@@ -1,7 +1,10 @@
 // Maximum over the cells of each bin of a box, with the index of the cell.
 #include "common/roi_pool.h"
 
+#include <limits>
+
 #include "cpu/parallel.h"
+#include "cpu/products.h"
 #include "cpu/roi_align.h"
 
 namespace okulo {
@@ -18,55 +21,74 @@ std::vector<int64_t> bounds(const PoolAxis<A>& axis, int64_t bins, int64_t cells
   return result;
 }
 
-// The largest of a rectangle of a plane and where it is; of equal ones the first, NaN wins.
-template <typename T>
-int64_t largest(const T* plane, int64_t columns, const int64_t* y, const int64_t* x) {
-  using A = acc_t<T>;
-  if (y[0] >= y[1] || x[0] >= x[1]) return -1;
-  int64_t best = y[0] * columns + x[0];
-  A most = static_cast<A>(plane[best]);
-  for (int64_t row = y[0]; row < y[1] && most == most; ++row) {
-    for (int64_t at = row * columns + x[0]; at < row * columns + x[1]; ++at) {
-      const A value = static_cast<A>(plane[at]);
-      if (value <= most) continue;
-      most = value;
-      best = at;
-      if (value != value) break;
+constexpr int64_t kChannels = 64;  // looked at side by side
+
+// The largest of n channels in a rectangle of a channels-last map, and where they are; of equal
+// ones the first, NaN wins.
+template <typename A>
+struct Largest {
+  A value[kChannels];
+  int32_t cell[kChannels];
+
+  Largest(const A* map, int64_t channels, int64_t n, int64_t columns, const int64_t* y,
+          const int64_t* x) {
+    if (y[0] >= y[1] || x[0] >= x[1]) {
+      std::fill_n(value, n, A(0));
+      std::fill_n(cell, n, -1);
+      return;
+    }
+    const int64_t first = y[0] * columns + x[0];
+    std::copy_n(map + first * channels, n, value);
+    std::fill_n(cell, n, static_cast<int32_t>(first));
+    for (int64_t row = y[0]; row < y[1]; ++row) {
+      for (int64_t at = row * columns + x[0]; at < row * columns + x[1]; ++at) {
+        const A* here = map + at * channels;
+        const auto number = static_cast<int32_t>(at);
+#pragma omp simd
+        for (int64_t c = 0; c < n; ++c) {
+          const bool larger = !(here[c] <= value[c]) & (value[c] == value[c]);
+          cell[c] = larger ? number : cell[c];
+          value[c] = larger ? here[c] : value[c];
+        }
+      }
     }
   }
-  return best;
-}
+};
 
 std::tuple<Tensor, Tensor> roi_pool(const Tensor& input, const Tensor& rois, double scale,
                                     int64_t height, int64_t width, bool rounded) {
-  const Tensor x = contiguous(input);
-  const Tensor r = accumulate_rois(rois, x);
-  const int64_t channels = x.size(1), rows = x.size(2), columns = x.size(3);
-  const Tensor pooled = torch::stable::new_empty(x, {r.size(0), channels, height, width});
+  const int64_t channels = input.size(1), rows = input.size(2), columns = input.size(3);
+  STD_TORCH_CHECK(rows * columns <= std::numeric_limits<int32_t>::max(),
+                  "roi_pool: maps have at most 2^31 - 1 cells");
+  const Tensor x = channels_last(input, accumulate_type(input));
+  const Tensor r = accumulate_rois(rois, input);
+  const int64_t bins = height * width;
+  const Tensor pooled = torch::stable::new_empty(input, {r.size(0), channels, height, width});
   const Tensor best =
-      torch::stable::new_empty(x, {r.size(0), channels, height, width}, ScalarType::Long);
-  dispatch_floating(x, "roi_pool", [&](auto zero) {
+      torch::stable::new_empty(input, {r.size(0), channels, height, width}, ScalarType::Long);
+  dispatch_floating(input, "roi_pool", [&](auto zero) {
     using T = decltype(zero);
     using A = acc_t<T>;
     const A* boxes = r.const_data_ptr<A>();
     for (int64_t k = 0; k < r.size(0); ++k) image_of(boxes + 5 * k, x.size(0));
-    const T* in = x.const_data_ptr<T>();
+    const A* in = x.const_data_ptr<A>();
     T* out = pooled.mutable_data_ptr<T>();
     int64_t* cells = best.mutable_data_ptr<int64_t>();
     const A s = static_cast<A>(scale);
-    parallel_rows(r.size(0), channels * height * width * 16, [&](int64_t k) {
+    parallel_rows(r.size(0), channels * bins * 4, [&](int64_t k) {
       const A* box = boxes + 5 * k;
       const auto ys = bounds(pool_axis(box[2], box[4], s, height, rounded), height, rows);
       const auto xs = bounds(pool_axis(box[1], box[3], s, width, rounded), width, columns);
-      const T* image = in + image_of(box, x.size(0)) * channels * rows * columns;
-      int64_t at = k * channels * height * width;
-      for (int64_t c = 0; c < channels; ++c) {
-        const T* plane = image + c * rows * columns;
-        for (int64_t i = 0; i < height; ++i) {
-          for (int64_t j = 0; j < width; ++j, ++at) {
-            const int64_t cell = largest(plane, columns, ys.data() + 2 * i, xs.data() + 2 * j);
-            cells[at] = cell;
-            out[at] = cell < 0 ? T(0) : plane[cell];
+      const A* map = in + image_of(box, x.size(0)) * rows * columns * channels;
+      for (int64_t c = 0; c < channels; c += kChannels) {
+        const int64_t n = std::min(kChannels, channels - c);
+        for (int64_t bin = 0; bin < bins; ++bin) {
+          const Largest<A> largest(map + c, channels, n, columns, &ys[bin / width * 2],
+                                   &xs[bin % width * 2]);
+          for (int64_t i = 0; i < n; ++i) {
+            const int64_t at = (k * channels + c + i) * bins + bin;
+            out[at] = static_cast<T>(largest.value[i]);
+            cells[at] = largest.cell[i];
           }
         }
       }
