@@ -10,14 +10,14 @@ namespace okulo {
 // The two cells around a place along one axis, index and index + 1 of a mask with a border of one
 // zero on either side, and their weights; no weight outside the mask.
 template <typename A>
-struct Tap {
+struct CellPair {
   int64_t index;
   A before, after;
 };
 
 // low, high: the sides of the box in pixels. A box without extent, or not a number, has no inside.
 template <typename A>
-OKULO_HOST_DEVICE Tap<A> tap(int64_t pixel, A low, A high, int64_t size) {
+OKULO_HOST_DEVICE CellPair<A> tap(int64_t pixel, A low, A high, int64_t size) {
   const A place = (static_cast<A>(pixel) + A(0.5) - low) / (high - low) * size - A(0.5);
   if (!(high > low && place > -1 && place < size)) return {0, 0, 0};
   const A below = std::floor(place);

@@ -28,20 +28,20 @@ void paste(const T* mask, int64_t size, const T* box, int64_t height, int64_t wi
   using A = acc_t<T>;
   const A x0 = box[0], y0 = box[1], x1 = box[2], y1 = box[3];
   const Range columns = range(x0, x1, width), rows = range(y0, y1, height);
-  std::vector<Tap<A>> taps;
+  std::vector<CellPair<A>> taps;
   for (int64_t x = columns.begin; x < columns.end; ++x) taps.push_back(tap(x, x0, x1, size));
   std::vector<A> line(size + 2);  // the mask's two rows around a pixel, mixed; a zero at each end
   const auto cell = [&](int64_t row, int64_t column) {
     return row >= 0 && row < size ? static_cast<A>(mask[row * size + column]) : A(0);
   };
   for (int64_t y = rows.begin; y < rows.end; ++y) {
-    const Tap<A> v = tap(y, y0, y1, size);
+    const CellPair<A> v = tap(y, y0, y1, size);
     for (int64_t i = 0; i < size; ++i) {
       line[i + 1] = cell(v.index - 1, i) * v.before + cell(v.index, i) * v.after;
     }
     unsigned char* to = out + y * width + columns.begin;
     for (size_t i = 0; i < taps.size(); ++i) {
-      const Tap<A>& u = taps[i];
+      const CellPair<A>& u = taps[i];
       to[i] = finished(line[u.index] * u.before + line[u.index + 1] * u.after, threshold);
     }
   }

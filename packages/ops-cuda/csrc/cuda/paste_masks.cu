@@ -15,7 +15,7 @@ __global__ void paste(int64_t n, const T* masks, int64_t size, const T* boxes, i
     const A x0 = box[0], y0 = box[1], x1 = box[2], y1 = box[3];
     out[i] = 0;
     if (!(x1 > x0 && y1 > y0 && is_near(x, x0, x1) && is_near(y, y0, y1))) continue;
-    const Tap<A> u = tap(x, x0, x1, size), v = tap(y, y0, y1, size);
+    const CellPair<A> u = tap(x, x0, x1, size), v = tap(y, y0, y1, size);
     const T* mask = masks + instance * size * size;
     const auto cell = [=](int64_t row, int64_t column) {
       const bool inside = row >= 0 && row < size && column >= 0 && column < size;
