@@ -35,6 +35,9 @@ __global__ void first_box(int64_t n, Clouds<T> in, int32_t* out) {
 
 template <typename T>
 Clouds<T> clouds(const Tensor& points, const Tensor& frames) {
+  STD_TORCH_CHECK(
+      frames.size(0) == points.size(0) && frames.size(2) == kFrame && points.size(2) == 3,
+      "points_in_boxes: sizes do not fit");
   return {points.const_data_ptr<T>(), frames.const_data_ptr<T>(), points.size(1), frames.size(1)};
 }
 

@@ -146,6 +146,7 @@ Boxes<A> boxes_of(const Tensor& rois, const Tensor* levels, const Settings& set)
 }
 
 Tensor accumulate_rois(const Tensor& rois, const Tensor& input) {
+  STD_TORCH_CHECK(rois.dim() == 2 && rois.size(1) == 5, "boxes must be (K, 5)");
   return contiguous(torch::stable::to(rois, accumulate_type(input)));
 }
 
@@ -191,10 +192,18 @@ Tensor roi_align_backward(const Tensor& grad, const Tensor& input, const Tensor&
   return backward(grad, {input}, rois, nullptr, {scale}, {height, width, ratio, aligned})[0];
 }
 
+Tensor checked_levels(const Tensor& levels, const std::vector<Tensor>& features, const Tensor& rois,
+                      const std::vector<double>& scales) {
+  STD_TORCH_CHECK(
+      !features.empty() && features.size() == scales.size() && levels.numel() == rois.size(0),
+      "roi_align_levels needs one scale for each map and one level for each box");
+  return contiguous(levels);
+}
+
 Tensor roi_align_levels(std::vector<Tensor> features, const Tensor& rois, const Tensor& levels,
                         std::vector<double> scales, int64_t height, int64_t width, int64_t ratio,
                         bool aligned) {
-  const Tensor l = contiguous(levels);
+  const Tensor l = checked_levels(levels, features, rois, scales);
   return forward(features, rois, &l, scales, {height, width, ratio, aligned});
 }
 
@@ -202,7 +211,7 @@ std::vector<Tensor> roi_align_levels_backward(const Tensor& grad, std::vector<Te
                                               const Tensor& rois, const Tensor& levels,
                                               std::vector<double> scales, int64_t height,
                                               int64_t width, int64_t ratio, bool aligned) {
-  const Tensor l = contiguous(levels);
+  const Tensor l = checked_levels(levels, features, rois, scales);
   return backward(grad, features, rois, &l, scales, {height, width, ratio, aligned});
 }
 
