@@ -267,6 +267,14 @@ def test_state_before_version_2_is_renamed():
     assert torch.equal(model.dcn.conv_offset.weight, torch.ones(3, 2, 1, 1))
 
 
+def test_offsets_keep_their_precision_beside_features_in_half(device):
+    row = torch.tensor([0.0, 0.0, 2048.0, 0.0], dtype=torch.float16, device=device)
+    offset = torch.zeros(1, 2, 1, 4, device=device)
+    offset[0, 1, 0, 0] = 1 + 2**-12  # float16 has no number there
+    one = row.new_ones(1, 1, 1, 1)
+    assert deform_conv2d(row[None, None, None], offset, one)[0, 0, 0].tolist() == [0.5, 0, 2048, 0]
+
+
 def test_a_pack_that_is_handed_the_whole_state_renames_it():
     pack = DeformConv2dPack(2, 2, 1)
     assert pack.state_dict()._metadata[""]["version"] == 2

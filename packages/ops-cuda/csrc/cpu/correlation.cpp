@@ -3,7 +3,7 @@
 #include "common/correlation.h"
 
 #include "cpu/parallel.h"
-#include "cpu/products.h"
+#include "common/products.h"
 
 namespace okulo {
 namespace {

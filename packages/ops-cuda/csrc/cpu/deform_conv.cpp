@@ -4,7 +4,7 @@
 #include "common/deform_conv.h"
 
 #include "cpu/parallel.h"
-#include "cpu/products.h"
+#include "common/products.h"
 
 namespace okulo {
 namespace {

@@ -1,6 +1,6 @@
 // Only the windows of pixels that are wanted become columns, a block at a time.
 #include "cpu/parallel.h"
-#include "cpu/products.h"
+#include "common/products.h"
 
 namespace okulo {
 namespace {

@@ -1,6 +1,7 @@
 // Samples are gathered into columns, a few images at a time, and multiplied by PyTorch's matrix
 // product in the dtype of the input; gradients add up in float32 (float64).
 #include "common/deform_conv.h"
+#include "common/products.h"
 #include "cuda/launch.h"
 
 namespace okulo {
@@ -14,9 +15,9 @@ constexpr int64_t kRun = 16;  // channels that one thread samples at one place
 template <typename T>
 struct Operands {
   DeformConvSizes size;
-  const T* input;   // (N, C, H, W)
-  const T* offset;  // (N, deform_groups, taps, 2, area)
-  const T* mask;    // (N, deform_groups, taps, area) or null
+  const T* input;          // (N, C, H, W)
+  const acc_t<T>* offset;  // (N, deform_groups, taps, 2, area)
+  const acc_t<T>* mask;    // (N, deform_groups, taps, area) or null
   int64_t begin, count;
 
   __device__ int64_t runs() const { return (size.deform_channels() + kRun - 1) / kRun; }
@@ -44,11 +45,10 @@ struct Sample {
     image = (in.begin + column) / size.area();
     position = (in.begin + column) % size.area();
     const int64_t at = size.offset_index(image, group, tap, position);
-    const A y = static_cast<A>(size.tap_y(position, tap)) + static_cast<A>(in.offset[at]);
-    const A x =
-        static_cast<A>(size.tap_x(position, tap)) + static_cast<A>(in.offset[at + size.area()]);
+    const A y = static_cast<A>(size.tap_y(position, tap)) + in.offset[at];
+    const A x = static_cast<A>(size.tap_x(position, tap)) + in.offset[at + size.area()];
     corners = corners_around(y, x, size.height, size.width);
-    mask = in.mask ? static_cast<A>(in.mask[size.mask_index(image, group, tap, position)]) : A(1);
+    mask = in.mask ? in.mask[size.mask_index(image, group, tap, position)] : A(1);
   }
 
   __device__ int64_t plane(const DeformConvSizes& size, int64_t channel) const {
@@ -75,7 +75,8 @@ __global__ void gather(int64_t n, Operands<T> in, T* columns) {
 
 // slopes: the gradient of the columns.
 template <typename T>
-__global__ void to_coordinates(int64_t n, Operands<T> in, const T* slopes, T* offset, T* mask) {
+__global__ void to_coordinates(int64_t n, Operands<T> in, const T* slopes, acc_t<T>* offset,
+                               acc_t<T>* mask) {
   using A = acc_t<T>;
   OKULO_CUDA_LOOP(i, n) {
     const Sample<T> s(in, i, 1, in.size.deform_channels());
@@ -92,11 +93,9 @@ __global__ void to_coordinates(int64_t n, Operands<T> in, const T* slopes, T* of
       }
     }
     const int64_t at = in.size.offset_index(s.image, s.group, s.tap, s.position);
-    offset[at] = static_cast<T>(by_y * s.mask);
-    offset[at + in.size.area()] = static_cast<T>(by_x * s.mask);
-    if (mask) {
-      mask[in.size.mask_index(s.image, s.group, s.tap, s.position)] = static_cast<T>(by_mask);
-    }
+    offset[at] = by_y * s.mask;
+    offset[at + in.size.area()] = by_x * s.mask;
+    if (mask) mask[in.size.mask_index(s.image, s.group, s.tap, s.position)] = by_mask;
   }
 }
 
@@ -145,17 +144,8 @@ __global__ void accumulate(int64_t n, const T* values, acc_t<T>* sum) {
   OKULO_CUDA_LOOP(i, n) sum[i] += static_cast<acc_t<T>>(values[i]);
 }
 
-Tensor as_contiguous(const Tensor& tensor, ScalarType type) {
-  return contiguous(torch::stable::to(tensor, type));
-}
-
-std::optional<Tensor> as_contiguous(const std::optional<Tensor>& tensor, ScalarType type) {
-  return tensor ? std::optional<Tensor>(as_contiguous(*tensor, type)) : std::nullopt;
-}
-
-Tensor transposed(const Tensor& matrices) { return torch::stable::transpose(matrices, 1, 2); }
-
-// The arguments in the dtype of the input, contiguous, and the sizes of their matrices.
+// The arguments in the dtype of the input, contiguous, and the sizes of their matrices. Offset and
+// mask are in the type that is computed in: float16 would move the samples.
 struct Arguments {
   DeformConvSizes size;
   Tensor input, offset;
@@ -174,8 +164,9 @@ struct Arguments {
 
   template <typename T>
   Operands<T> operands(int64_t begin, int64_t count) const {
+    using A = acc_t<T>;
     return {
-        size, input.const_data_ptr<T>(), offset.const_data_ptr<T>(), data_or_null<T>(mask), begin,
+        size, input.const_data_ptr<T>(), offset.const_data_ptr<A>(), data_or_null<A>(mask), begin,
         count};
   }
 
@@ -187,6 +178,12 @@ struct Arguments {
   Tensor empty(const std::vector<int64_t>& shape) const {
     return torch::stable::new_empty(input, shape);
   }
+
+  Tensor product(const Tensor& a, const Tensor& b) const {
+    const Tensor result = empty({size.groups, a.size(1), b.size(2)});
+    multiply(a, b, result);
+    return result;
+  }
 };
 
 Arguments arguments(const Tensor& input, const Tensor& offset, const std::optional<Tensor>& mask,
@@ -195,12 +192,12 @@ Arguments arguments(const Tensor& input, const Tensor& offset, const std::option
                     int64_t deform_groups) {
   const DeformConvSizes size = deform_conv_sizes(input, offset, mask, weight, bias, stride, padding,
                                                  dilation, groups, deform_groups);
-  const ScalarType type = input.scalar_type();
+  const ScalarType type = input.scalar_type(), exact = accumulate_type(input);
   const Tensor matrices = torch::stable::reshape(
       as_contiguous(weight, type),
       {groups, size.out_channels / groups, size.group_channels() * size.taps()});
   return {
-      size,     contiguous(input),        as_contiguous(offset, type), as_contiguous(mask, type),
+      size,     contiguous(input),        as_contiguous(offset, exact), as_contiguous(mask, exact),
       matrices, as_contiguous(bias, type)};
 }
 
@@ -212,7 +209,7 @@ void forward(const Arguments& in, const Tensor& result) {
     const Tensor columns = in.empty({in.size.groups, in.depth(), count});
     launch(result, in.run_places(count), gather<T>, in.operands<T>(begin, count),
            columns.mutable_data_ptr<T>());
-    const Tensor product = contiguous(torch::stable::matmul(in.weight, columns));
+    const Tensor product = in.product(in.weight, columns);
     launch(result, product.numel(), spread<T>, in.size, begin, count, product.const_data_ptr<T>(),
            data_or_null<T>(in.bias), result.mutable_data_ptr<T>());
   }
@@ -233,15 +230,15 @@ void backward(const Arguments& in, const Tensor& grad, const Gradients& to) {
     const Tensor part = in.empty({in.size.groups, in.rows(), count});
     launch(grad, part.numel(), collect<T>, in.size, begin, count, grad.const_data_ptr<T>(),
            part.mutable_data_ptr<T>());
-    const Tensor slopes = contiguous(torch::stable::matmul(transposed(in.weight), part));
+    const Tensor slopes = in.product(transposed(in.weight), part);
     const T* slope = slopes.const_data_ptr<T>();
     launch(grad, in.places(count), to_coordinates<T>, operands, slope,
-           to.offset.mutable_data_ptr<T>(), in.mask ? to.mask.mutable_data_ptr<T>() : nullptr);
+           to.offset.mutable_data_ptr<A>(), in.mask ? to.mask.mutable_data_ptr<A>() : nullptr);
     launch(grad, in.run_places(count), to_input<T>, operands, slope,
            to.input.mutable_data_ptr<A>());
     const Tensor columns = in.empty({in.size.groups, in.depth(), count});
     launch(grad, in.run_places(count), gather<T>, operands, columns.mutable_data_ptr<T>());
-    const Tensor product = contiguous(torch::stable::matmul(part, transposed(columns)));
+    const Tensor product = in.product(part, transposed(columns));
     launch(grad, product.numel(), accumulate<T>, product.const_data_ptr<T>(),
            to.weight.mutable_data_ptr<A>());
   }

@@ -34,14 +34,19 @@ inline Tensor columns_of(const Tensor& tensor, int64_t group, int64_t count) {
   return torch::stable::narrow(whole, 1, 0, count);
 }
 
-inline Tensor transposed(const Tensor& matrix) { return torch::stable::transpose(matrix, 0, 1); }
+// The last two dimensions exchanged.
+inline Tensor transposed(const Tensor& matrices) {
+  return torch::stable::transpose(matrices, matrices.dim() - 2, matrices.dim() - 1);
+}
 
-// One product of matrices, into one that exists.
+// The product of two matrices, or of as many pairs of them, into what exists: what has a place to
+// go keeps its dtype in an autocast region, too.
 inline void multiply(const Tensor& a, const Tensor& b, const Tensor& out) {
   std::array<StableIValue, 3> stack{torch::stable::detail::from(a), torch::stable::detail::from(b),
                                     torch::stable::detail::from(out)};
+  const char* name = a.dim() == 3 ? "aten::bmm" : "aten::mm";
   STABLE_TORCH_ERROR_CODE_CHECK(
-      torch_call_dispatcher("aten::mm", "out", stack.data(), TORCH_ABI_VERSION));
+      torch_call_dispatcher(name, "out", stack.data(), TORCH_ABI_VERSION));
   torch::stable::detail::to<Tensor>(stack[0]);  // takes over the returned reference
 }
 
