@@ -3,8 +3,8 @@
 
 #include <limits>
 
+#include "common/products.h"
 #include "cpu/parallel.h"
-#include "cpu/products.h"
 #include "cpu/roi_align.h"
 
 namespace okulo {
