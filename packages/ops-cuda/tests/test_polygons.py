@@ -15,6 +15,8 @@ from okulo_ops import (
     nms_quadri,
     points_in_polygons,
 )
+from okulo_ops._operator import OPERATORS
+from okulo_ops._polygon_overlap import polygon_area
 
 
 def quads(count, seed, reach=10.0):
@@ -129,6 +131,21 @@ def test_points_that_coincide_or_lie_in_a_row():
     giou, slope = convex_giou(nowhere, corners)
     assert giou.isfinite().all()
     assert slope.isfinite().all()
+
+
+def test_kernels_agree_with_their_meanings_on_a_grid_where_points_coincide():
+    generator = torch.Generator().manual_seed(14)
+    grid = [torch.randint(0, 4, (200, n), generator=generator).float() for n in (18, 8, 2)]
+    points, polygons, single = grid
+    rectangles = OPERATORS["min_area_polygons"]
+    for name, args in (
+        ("convex_giou", (points, polygons)),
+        ("points_in_polygons", (single, polygons)),
+    ):
+        ours = getattr(torch.ops.okulo, name)(*args)
+        torch.testing.assert_close(ours, OPERATORS[name](*args), rtol=0, atol=1e-6)
+    least = [polygon_area(f(points).unflatten(1, (4, 2))) for f in (min_area_polygons, rectangles)]
+    torch.testing.assert_close(*least, rtol=0, atol=1e-5)  # several may be the least
 
 
 def test_the_second_result_of_convex_giou_is_its_gradient():

@@ -1,8 +1,6 @@
 // Numbers that carry their N partial derivatives along: a gradient by the formula of the value.
 #pragma once
 
-#include <cmath>
-
 #include "common/macros.h"
 
 namespace okulo {
@@ -52,29 +50,16 @@ struct Dual {
   OKULO_HOST_DEVICE friend bool operator<(const Dual& a, const Dual& b) {
     return a.value < b.value;
   }
-  OKULO_HOST_DEVICE friend bool operator<=(const Dual& a, const Dual& b) {
-    return a.value <= b.value;
-  }
   OKULO_HOST_DEVICE friend bool operator>(const Dual& a, const Dual& b) {
     return a.value > b.value;
   }
 };
 
 OKULO_HOST_DEVICE double value_of(double x) { return x; }
-OKULO_HOST_DEVICE double cosine(double x) { return std::cos(x); }
-OKULO_HOST_DEVICE double sine(double x) { return std::sin(x); }
 
 template <int N>
 OKULO_HOST_DEVICE double value_of(const Dual<N>& x) {
   return x.value;
-}
-template <int N>
-OKULO_HOST_DEVICE Dual<N> cosine(const Dual<N>& x) {
-  return x.chained(std::cos(x.value), -std::sin(x.value));
-}
-template <int N>
-OKULO_HOST_DEVICE Dual<N> sine(const Dual<N>& x) {
-  return x.chained(std::sin(x.value), std::cos(x.value));
 }
 
 }  // namespace okulo

@@ -43,26 +43,27 @@ OKULO_HOST_DEVICE Polygon polygon(const T* row, int64_t corners) {
 }
 
 // What lies below both edges, each from (x, y) on by (run, climb).
-OKULO_HOST_DEVICE double below_both(double ax, double ay, double arun, double aclimb, double bx,
-                                    double by, double brun, double bclimb) {
-  const double aend = ax + arun, bend = bx + brun;
-  const double aleft = ax < aend ? ax : aend, aright = ax < aend ? aend : ax;
-  const double bleft = bx < bend ? bx : bend, bright = bx < bend ? bend : bx;
-  const double left = aleft < bleft ? bleft : aleft, right = aright < bright ? aright : bright;
-  const double width = right > left ? right - left : 0;
-  const double sign = (arun > 0) == (brun > 0) ? width : -width;
-  const double per_a = 1 / nonzero(arun), per_b = 1 / nonzero(brun);
-  const double a0 = ay + clamped((left - ax) * per_a, 0.0, 1.0) * aclimb;
-  const double a1 = ay + clamped((right - ax) * per_a, 0.0, 1.0) * aclimb;
-  const double b0 = by + clamped((left - bx) * per_b, 0.0, 1.0) * bclimb;
-  const double b1 = by + clamped((right - bx) * per_b, 0.0, 1.0) * bclimb;
+template <typename T>
+OKULO_HOST_DEVICE T below_both(T ax, T ay, T arun, T aclimb, T bx, T by, T brun, T bclimb) {
+  const T zero(0), one(1), half(0.5);
+  const T aend = ax + arun, bend = bx + brun;
+  const T aleft = ax < aend ? ax : aend, aright = ax < aend ? aend : ax;
+  const T bleft = bx < bend ? bx : bend, bright = bx < bend ? bend : bx;
+  const T left = aleft < bleft ? bleft : aleft, right = aright < bright ? aright : bright;
+  const T width = right > left ? right - left : zero;
+  const T sign = (arun > zero) == (brun > zero) ? width : -width;
+  const T per_a = one / nonzero(arun), per_b = one / nonzero(brun);
+  const T a0 = ay + clamped((left - ax) * per_a, zero, one) * aclimb;
+  const T a1 = ay + clamped((right - ax) * per_a, zero, one) * aclimb;
+  const T b0 = by + clamped((left - bx) * per_b, zero, one) * bclimb;
+  const T b1 = by + clamped((right - bx) * per_b, zero, one) * bclimb;
   // Where the first edge is the lower one, it counts instead of the second.
-  const double f0 = a0 - b0, f1 = a1 - b1;
-  const double crossing = clamped(f0 / nonzero(f0 - f1), 0.0, 1.0);
-  const double until = f1 < 0 ? 1.0 : crossing;
-  const double middle = 0.5 * (f0 < 0 ? until : 1 + crossing);
-  const double n0 = f0 < 0 ? f0 : 0, n1 = f1 < 0 ? f1 : 0;
-  return sign * (0.5 * (b0 + b1) + n0 * middle + n1 * (1 - middle));
+  const T f0 = a0 - b0, f1 = a1 - b1;
+  const T crossing = clamped(f0 / nonzero(f0 - f1), zero, one);
+  const T until = f1 < zero ? one : crossing;
+  const T middle = half * (f0 < zero ? until : one + crossing);
+  const T n0 = f0 < zero ? f0 : zero, n1 = f1 < zero ? f1 : zero;
+  return sign * (half * (b0 + b1) + n0 * middle + n1 * (one - middle));
 }
 
 // Share of the area of the union (or of the first polygon) that is common to both.
