@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "common/dispatch.h"
+#include "cpu/fresh_memory.h"
 #include "cpu/parallel.h"
 
 namespace okulo {
@@ -43,7 +44,7 @@ void for_each_entry(const Tensor& input, const Tensor& target, const std::option
 Tensor sigmoid_focal_loss(const Tensor& input, const Tensor& target,
                           const std::optional<Tensor>& weight, double gamma, double alpha) {
   const Tensor contiguous_input = contiguous(input);
-  const Tensor loss = torch::stable::empty_like(contiguous_input);
+  const Tensor loss = in_huge_pages(torch::stable::empty_like(contiguous_input));
   dispatch_floating(input, "sigmoid_focal_loss", [&](auto zero) {
     using T = decltype(zero);
     using A = acc_t<T>;
@@ -64,7 +65,7 @@ Tensor sigmoid_focal_loss_backward(const Tensor& grad, const Tensor& input, cons
                                    double alpha) {
   const Tensor contiguous_input = contiguous(input);
   const Tensor contiguous_grad = contiguous(grad);
-  const Tensor result = torch::stable::empty_like(contiguous_input);
+  const Tensor result = in_huge_pages(torch::stable::empty_like(contiguous_input));
   dispatch_floating(input, "sigmoid_focal_loss_backward", [&](auto zero) {
     using T = decltype(zero);
     using A = acc_t<T>;
@@ -181,12 +182,15 @@ Tensor softmax_focal_loss_backward(const Tensor& grad, const Tensor& input, cons
   const Tensor contiguous_target = contiguous(target);
   const int64_t* label = contiguous_target.const_data_ptr<int64_t>();
   const int64_t classes = input.size(1);
-  const Tensor result = torch::stable::new_zeros(input, {input.size(0), classes});
+  const Tensor result = in_huge_pages(torch::stable::new_empty(input, {input.size(0), classes}));
   dispatch_floating(input, "softmax_focal_loss_backward", [&](auto zero) {
     using T = decltype(zero);
     using A = acc_t<T>;
     const T* g = contiguous_grad.const_data_ptr<T>();
     T* out = result.mutable_data_ptr<T>();
+    parallel_rows(input.size(0), classes, [=](int64_t row) {
+      if (label[row] < 0) std::fill_n(out + row * classes, classes, T(0));
+    });
     dispatch_gamma(gamma, [&](auto whole) {
       for_each_row<T>(
           input, target, weight, [=](int64_t row, const Softmax<T>& softmax, A log_p, A factor) {
