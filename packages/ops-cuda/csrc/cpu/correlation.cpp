@@ -2,8 +2,8 @@
 // pixel by pixel, which needs no order among threads.
 #include "common/correlation.h"
 
-#include "cpu/parallel.h"
 #include "common/products.h"
+#include "cpu/parallel.h"
 
 namespace okulo {
 namespace {

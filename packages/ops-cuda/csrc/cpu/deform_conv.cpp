@@ -3,8 +3,8 @@
 // number is computed in float32 or float64: conversions are nothing beside the product.
 #include "common/deform_conv.h"
 
-#include "cpu/parallel.h"
 #include "common/products.h"
+#include "cpu/parallel.h"
 
 namespace okulo {
 namespace {

@@ -1,6 +1,6 @@
 // Only the windows of pixels that are wanted become columns, a block at a time.
-#include "cpu/parallel.h"
 #include "common/products.h"
+#include "cpu/parallel.h"
 
 namespace okulo {
 namespace {
