@@ -35,7 +35,7 @@ def main() -> None:
         forward = [forward_of(op, x, *args) for op in ways]
         compare(f"{mode}, forward", *forward, demand="<= 0.33", seconds=1)
         backward = [backward_of(op, x, *args) for op in ways]
-        compare(f"{mode}, backward", *backward, demand="<= 0.65", seconds=1)
+        compare(f"{mode}, backward", *backward, demand="<= 0.33", seconds=1)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def measure(op: str, logits: torch.Tensor, target: torch.Tensor, gamma: float) -
         f"{name} backward",
         lambda: torch.autograd.grad(ours, leaf, grad, retain_graph=True),
         lambda: torch.autograd.grad(other, leaf, grad, retain_graph=True),
-        demand="<= 0.33" if op == "sigmoid_focal_loss" else "<= 0.50",
+        demand="<= 0.33",
         seconds=2.0,
     )
 

@@ -85,7 +85,7 @@ def main() -> None:
         "grouping_operation 64 x 1024 x 32, against gather",
         lambda: grouping_operation(features, index),
         lambda: OPERATORS["group_points"](features, index.flatten(1)),
-        demand="<= 1.00",
+        demand="<= 0.33",
         seconds=2,
     )
     features.requires_grad_()
@@ -96,7 +96,7 @@ def main() -> None:
         "grouping_operation backward, against autograd",
         lambda: torch.ops.okulo.group_points_backward(grad_of_group, features.detach(), flat),
         lambda: torch.autograd.grad(grouped, features, grad_of_group, retain_graph=True),
-        demand="<= 0.60",
+        demand="<= 0.33",
         seconds=2,
     )
 

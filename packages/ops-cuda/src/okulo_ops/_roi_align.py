@@ -48,7 +48,7 @@ def roi_align(
 
     Raises:
         ValueError: Shapes differ from the above, or a box names an image outside the batch (checked
-            on the CPU; a GPU would have to wait for it, such a box is zero there).
+            on the CPU; a GPU would have to wait for it).
     """
     check_floating("input", input, ("N", "C", "H", "W"))
     rois = _as_rows(boxes, input)
