@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from okulo_ops import BezierAlign, bezier_align, roi_align
+from okulo_ops._operator import OPERATORS
 
 INPUT = torch.rand(2, 3, 9, 11, generator=torch.Generator().manual_seed(0))
 UPPER = [[2.0, 6.0], [12.0, 1.0], [24.0, 9.0], [38.0, 4.0]]
@@ -92,3 +93,12 @@ def test_recorded_numbers(golden_mmcv, ratio):
 def test_refused_input_says_what_was_expected(curves, message):
     with pytest.raises(ValueError, match=message):
         bezier_align(INPUT, curves, 2)
+
+
+def test_a_strip_far_larger_than_the_map_is_sampled_where_the_map_is():
+    large = CURVES * torch.tensor([1, *[5.0] * 16])
+    settings = 3, 2, 1.0, 0, True
+    expected = OPERATORS["bezier_align"](INPUT, large, *settings)
+    torch.testing.assert_close(bezier_align(INPUT, large, (3, 2)), expected, rtol=1e-4, atol=1e-6)
+    huge = CURVES * torch.tensor([1, *[1e5] * 16])  # 10^12 samples a bin, few of them on the map
+    assert bezier_align(INPUT, huge, (3, 2)).isfinite().all()

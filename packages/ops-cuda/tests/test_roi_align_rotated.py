@@ -217,3 +217,14 @@ def test_the_kernel_reads_no_image_outside_the_batch():
     rois = ROIS + 1
     with pytest.raises((RuntimeError, IndexError)):
         torch.ops.okulo.roi_align_rotated(INPUT, rois, 2, 2, 1.0, 2, True)
+
+
+def test_a_box_far_larger_than_the_map_is_sampled_where_the_map_is():
+    rois = torch.tensor([[0, 6.0, 4.0, 160.0, 90.0, 33.0], [1, -30.0, 25.0, 120.0, 70.0, -70.0]])
+    expected = reference(INPUT, rois, (2, 2), 1.0, 0)
+    pooled = roi_align_rotated(INPUT, rois, 2, 1.0, 0)
+    torch.testing.assert_close(pooled.double(), expected, rtol=1e-4, atol=1e-6)
+    huge = rois * torch.tensor(
+        [1, 1, 1, 1e5, 1e5, 1]
+    )  # 10^13 samples a bin, few of them on the map
+    assert roi_align_rotated(INPUT, huge, 2, 1.0, 0).isfinite().all()

@@ -33,13 +33,21 @@ struct BezierStrip {
     const A along = A(bin % columns) / A(columns), across = A(bin / columns) / A(rows);
     const A cx = middle(0, along, across), cy = middle(1, along, across);
     const A weight = 1 / A(samples_x * samples_y);
-    for (int64_t i = 0; i < samples_y; ++i) {
+    const SampleRange down = on_map(cy, bin_height, samples_y, map.height);
+    const SampleRange right = on_map(cx, bin_width, samples_x, map.width);
+    for (int64_t i = down.first; i < down.last; ++i) {
       const A y = cy + ((A(i) + A(0.5)) / A(samples_y) - A(0.5)) * bin_height;
-      for (int64_t j = 0; j < samples_x; ++j) {
+      for (int64_t j = right.first; j < right.last; ++j) {
         const A x = cx + ((A(j) + A(0.5)) / A(samples_x) - A(0.5)) * bin_width;
         visit_bilinear(y, x, map, weight, f);
       }
     }
+  }
+
+  OKULO_HOST_DEVICE SampleRange on_map(A center, A bin_size, int64_t count, int64_t cells) const {
+    const A rounding = A(1e-6) * (std::abs(center) + bin_size);
+    return samples_between(-1 - rounding, A(cells) + rounding, center - bin_size / 2,
+                           bin_size / A(count), count);
   }
 };
 

@@ -25,12 +25,28 @@ OKULO_HOST_DEVICE int64_t image_index(A value, int64_t images) {
   return value >= 0 && value < static_cast<A>(images) ? static_cast<int64_t>(value) : -1;
 }
 
-// Samples of a bin along one axis: as many as were asked for, or one for each cell.
+// Samples of a bin along one axis: as many as were asked for, or one for each cell; none in a bin
+// so large that their places could not be told apart.
 template <typename A>
 OKULO_HOST_DEVICE int64_t samples_along(A bin_size, int64_t asked) {
   if (asked > 0) return asked;
   const A cells = std::ceil(bin_size);
-  return cells >= 1 && cells < A(1 << 30) ? static_cast<int64_t>(cells) : 0;
+  return cells >= 1 && cells < A(1 << 22) ? static_cast<int64_t>(cells) : 0;
+}
+
+struct SampleRange {
+  int64_t first, last;
+};
+
+// Of `count` samples, `step` apart from `start` on, those between low and high, and some around
+// them: most samples of a box far larger than the map cannot be on it.
+template <typename A>
+OKULO_HOST_DEVICE SampleRange samples_between(A low, A high, A start, A step, int64_t count) {
+  if (!(step > 0)) return {0, count};
+  const A below = (low - start) / step - 2, above = (high - start) / step + 3;
+  const A all = static_cast<A>(count);
+  return {below > 0 ? static_cast<int64_t>(std::min(below, all)) : 0,
+          above > 0 ? static_cast<int64_t>(std::min(above, all)) : 0};
 }
 
 // The four features about a point. Up to one pixel outside the border is repeated, farther out
@@ -73,11 +89,15 @@ Tensor pool_backward(const Tensor& grad, const Tensor& input, const Tensor& regi
                      const Make& make) {
   const Tensor g = contiguous(grad);
   const Tensor r = contiguous(torch::stable::to(regions, accumulate_type(input)));
+  STD_TORCH_CHECK(input.dim() == 4 && input.size(2) * input.size(3) > 0,
+                  "pooling needs an input (N, C, H, W) with pixels");
   Tensor result = torch::stable::new_empty(input, input.sizes());
   dispatch_floating(input, "pooling", [&](auto zero) {
     using T = decltype(zero);
     const MapSize map{input.size(2), input.size(3)};
     const auto geometry = make(r.const_data_ptr<acc_t<T>>(), map);
+    STD_TORCH_CHECK(g.numel() == r.size(0) * input.size(1) * geometry.bins(),
+                    "pooling needs a gradient (K, C, height, width)");
     Pooling::template backward<T>(g, geometry, r.size(0), result);
   });
   return result;

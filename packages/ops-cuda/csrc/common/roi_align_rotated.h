@@ -16,13 +16,27 @@ struct RotatedBox {
   OKULO_HOST_DEVICE void visit(int64_t bin, const F& f) const {
     const A weight = 1 / A(samples_x * samples_y);
     const A row = A(bin / columns), column = A(bin % columns);
-    for (int64_t i = 0; i < samples_y; ++i) {
+    const SampleRange down =
+        on_map(sin, cos, row * bin_height - height / 2, bin_height / A(samples_y), samples_y);
+    const SampleRange right =
+        on_map(cos, -sin, column * bin_width - width / 2, bin_width / A(samples_x), samples_x);
+    for (int64_t i = down.first; i < down.last; ++i) {
       const A yy = (row + (A(i) + A(0.5)) / A(samples_y)) * bin_height - height / 2;
-      for (int64_t j = 0; j < samples_x; ++j) {
+      for (int64_t j = right.first; j < right.last; ++j) {
         const A xx = (column + (A(j) + A(0.5)) / A(samples_x)) * bin_width - width / 2;
         visit_bilinear(yy * cos - xx * sin + cy, xx * cos + yy * sin + cx, map, weight, f);
       }
     }
+  }
+
+  // The samples of a bin, along the axis (ux, uy) of the box, where the map lies as seen from the
+  // centre.
+  OKULO_HOST_DEVICE SampleRange on_map(A ux, A uy, A start, A step, int64_t count) const {
+    const A w = A(map.width), h = A(map.height);
+    const A middle = ((w - 1) / 2 - cx) * ux + ((h - 1) / 2 - cy) * uy;
+    const A rounding = A(1e-6) * (std::abs(cx) + std::abs(cy) + width + height);
+    const A reach = (w + 1) / 2 * std::abs(ux) + (h + 1) / 2 * std::abs(uy) + rounding;
+    return samples_between(middle - reach, middle + reach, start, step, count);
   }
 };
 

@@ -11,6 +11,7 @@ from okulo_ops._sampling import (
     computed_in,
     every_sample,
     height_and_width,
+    samples_along,
     sum_of_pixels,
 )
 
@@ -106,8 +107,7 @@ def _meaning(
     size = ends.abs().amax(dim=1)
     shift, size = (0.5, size) if aligned else (0.0, size.clamp(min=1))
     bins = size / size.new_tensor([width, height])
-    samples = torch.full_like(bins, sampling_ratio) if sampling_ratio > 0 else bins.ceil()
-    columns, rows = samples.long().unbind(1)
+    columns, rows = samples_along(bins, sampling_ratio).unbind(1)
     region, target, y, x = every_sample(height, width, rows, columns, points.dtype)
     i, j = target // width % height, target % width
     along, across = j[:, None].to(points) / width, i[:, None].to(points) / height

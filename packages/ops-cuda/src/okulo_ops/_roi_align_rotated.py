@@ -11,6 +11,7 @@ from okulo_ops._sampling import (
     computed_in,
     every_sample,
     height_and_width,
+    samples_along,
     sum_of_pixels,
 )
 
@@ -108,8 +109,7 @@ def _meaning(
     center, size = (boxes * spatial_scale).split(2, dim=1)
     center, size = (center - 0.5, size) if aligned else (center, size.clamp(min=1))
     bins = size / size.new_tensor([width, height])
-    samples = torch.full_like(bins, sampling_ratio) if sampling_ratio > 0 else bins.ceil()
-    columns, rows = samples.long().clamp(min=0).unbind(1)
+    columns, rows = samples_along(bins, sampling_ratio).unbind(1)
     region, target, y, x = every_sample(height, width, rows, columns, rois.dtype)
     xx, yy = (torch.stack((x, y), dim=1) * bins[region] - size[region] / 2).unbind(1)
     cos, sin = angle.cos()[region], angle.sin()[region]

@@ -17,6 +17,7 @@ __all__ = [
     "computed_in",
     "every_sample",
     "height_and_width",
+    "samples_along",
     "sum_of_pixels",
 ]
 
@@ -84,6 +85,15 @@ def check_rois(
         wrong = values[~(values.isfinite() & (values >= least))]
         if len(wrong):
             raise ValueError(f"{demand.format(name)}, got {wrong[0].item():g}")
+
+
+def samples_along(bins: Tensor, asked: int) -> Tensor:
+    """Samples of bins of these sizes, int64: as many as were asked for, or one for each cell; none
+    in a bin so large that their places could not be told apart."""
+    if asked > 0:
+        return torch.full_like(bins, asked, dtype=torch.int64)
+    cells = bins.ceil()
+    return torch.where((cells >= 1) & (cells < 2**22), cells, 0).long()
 
 
 def every_sample(
