@@ -68,7 +68,13 @@ def test_entries_are_those_of_the_paper(gamma):
 @pytest.mark.shared
 @pytest.mark.parametrize(
     ("case", "gamma", "alpha"),
-    [("g2.a0.25", 2, 0.25), ("g1.5.a0.6", 1.5, 0.6), ("background", 2, 0.25), ("weight", 2, 0.25)],
+    [
+        ("g2.a0.25", 2, 0.25),
+        ("g1.5.a0.6", 1.5, 0.6),
+        ("g0.5.a0.25", 0.5, 0.25),
+        ("background", 2, 0.25),
+        ("weight", 2, 0.25),
+    ],
 )
 def test_recorded_numbers(golden_mmcv, case, gamma, alpha):
     golden = golden_mmcv("ops_from_definition")
@@ -175,3 +181,18 @@ def test_extreme_rows_have_finite_losses_and_gradients(gamma):
 def test_softmax_refuses_a_target_that_is_no_class():
     with pytest.raises(RuntimeError, match=r"target 3 of row 1 .* there are 3.*negative target"):
         softmax_focal_loss(torch.zeros(2, 3), torch.tensor([0, 3]))
+
+
+@pytest.mark.parametrize("name", ["sigmoid_focal_loss", "softmax_focal_loss"])
+def test_the_kernels_read_nothing_outside_their_inputs(name):
+    logits, target, weight = sample()
+    target.clamp_(0, 4)
+    forward = getattr(torch.ops.okulo, name)
+    backward = getattr(torch.ops.okulo, f"{name}_backward")
+    for call in (
+        lambda: forward(logits, target[:3], None, 2.0, 0.25),
+        lambda: forward(logits, target, weight[:3], 2.0, 0.25),
+        lambda: backward(logits[:0, 0], logits, target, None, 2.0, 0.25),
+    ):
+        with pytest.raises((RuntimeError, IndexError)):
+            call()

@@ -65,6 +65,7 @@ def test_layer_without_mask_is_a_convolution():
         ({"stride": 2}, "stride 1 only, got 2"),
         ({"mask": torch.ones(2, 5, 5)}, r"mask must have shape \(2, 3, 2\).*got \(2, 5, 5\)"),
         ({"weight": torch.ones(4, 2, 3, 3)}, "weight must have 3 input channels"),
+        ({"weight": torch.ones(4, 3, 0, 3)}, "and taps, got shape"),
         ({"bias": torch.ones(3)}, r"bias must have shape \(4,\), got \(3,\)"),
         ({"features": torch.ones(3, 5, 4)}, r"features must have shape \(N, C_in, H, W\)"),
     ],

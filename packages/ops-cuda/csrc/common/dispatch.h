@@ -57,6 +57,12 @@ const T* data_or_null(const std::optional<Tensor>& tensor) {
   return tensor ? tensor->const_data_ptr<T>() : nullptr;
 }
 
+// Autograd hands over a gradient of the shape of the output; a caller by hand might not.
+inline void check_gradient(const Tensor& grad, int64_t numel) {
+  STD_TORCH_CHECK(grad.numel() == numel, "the gradient must have the shape of the output with ",
+                  numel, " elements, got ", grad.numel());
+}
+
 inline ScalarType accumulate_type(const Tensor& tensor) {
   return tensor.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }

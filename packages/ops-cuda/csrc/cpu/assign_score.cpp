@@ -148,6 +148,7 @@ std::tuple<Tensor, Tensor, Tensor> assign_score_withk_backward(const Tensor& gra
   const Tensor s = contiguous(scores), f = contiguous(points), c = contiguous(centers);
   const Tensor at = contiguous(index), g = contiguous(grad);
   check(s, f, c, at);
+  check_gradient(g, s.size(0) * f.size(3) * s.size(1) * s.size(2));
   const Tensor of_scores = torch::stable::empty_like(s);
   const Tensor of_points = torch::stable::empty_like(f);
   const Tensor of_centers = torch::stable::empty_like(c);

@@ -190,6 +190,7 @@ std::tuple<Tensor, Tensor> carafe_backward(const Tensor& grad, const Tensor& fea
                                            int64_t scale) {
   const CarafeSizes sizes(features, masks, kernel, groups, scale);
   const Tensor g = contiguous(grad), x = contiguous(features), m = contiguous(masks);
+  check_gradient(g, x.numel() * scale * scale);
   const Tensor by_features = torch::stable::empty_like(x), by_masks = torch::stable::empty_like(m);
   dispatch_floating(x, "carafe_backward", [&](auto zero) {
     using T = decltype(zero);

@@ -17,11 +17,18 @@ acc_t<T> factor_of(const T* of_class, int64_t label, int64_t classes) {
   return known ? static_cast<acc_t<T>>(of_class[label]) : 1;
 }
 
+void check_sizes(const Tensor& input, const Tensor& target, const std::optional<Tensor>& weight) {
+  STD_TORCH_CHECK(input.dim() == 2 && target.numel() == input.size(0) &&
+                      (!weight || weight->numel() == input.size(1)),
+                  "focal loss needs input (N, C), target (N,) and weight (C,)");
+}
+
 // out[i] = f(i, sign, share of the entry) for every entry (row, class): sign is -1 for negatives.
 template <typename T, typename F>
 void for_each_entry(const Tensor& input, const Tensor& target, const std::optional<Tensor>& weight,
                     double alpha, T* out, const F& f) {
   using A = acc_t<T>;
+  check_sizes(input, target, weight);
   const Tensor labels = contiguous(target);
   const std::optional<Tensor> weights = contiguous(weight);
   const int64_t* label = labels.const_data_ptr<int64_t>();
@@ -65,6 +72,7 @@ Tensor sigmoid_focal_loss_backward(const Tensor& grad, const Tensor& input, cons
                                    double alpha) {
   const Tensor contiguous_input = contiguous(input);
   const Tensor contiguous_grad = contiguous(grad);
+  check_gradient(grad, input.numel());
   const Tensor result = in_huge_pages(torch::stable::empty_like(contiguous_input));
   dispatch_floating(input, "sigmoid_focal_loss_backward", [&](auto zero) {
     using T = decltype(zero);
@@ -140,6 +148,7 @@ const int64_t* checked_labels(const Tensor& labels, int64_t classes) {
 template <typename T, typename Body>
 void for_each_row(const Tensor& input, const Tensor& target, const std::optional<Tensor>& weight,
                   const Body& body) {
+  check_sizes(input, target, weight);
   const Tensor x = contiguous(input);
   const Tensor labels = contiguous(target);
   const std::optional<Tensor> weights = contiguous(weight);
@@ -179,6 +188,7 @@ Tensor softmax_focal_loss_backward(const Tensor& grad, const Tensor& input, cons
                                    const std::optional<Tensor>& weight, double gamma,
                                    double alpha) {
   const Tensor contiguous_grad = contiguous(grad);
+  check_gradient(grad, input.size(0));
   const Tensor contiguous_target = contiguous(target);
   const int64_t* label = contiguous_target.const_data_ptr<int64_t>();
   const int64_t classes = input.size(1);

@@ -48,6 +48,7 @@ std::tuple<Tensor, Tensor> fused_bias_leakyrelu_backward(const Tensor& grad, con
   const Tensor x = contiguous(input), g = contiguous(grad);
   const Tensor b = contiguous(torch::stable::to(bias, accumulate_type(x)));
   check(x, b);
+  check_gradient(g, x.numel());
   const Tensor result = torch::stable::empty_like(x);
   const Tensor of_bias = torch::stable::empty_like(b);
   dispatch_floating(x, "fused_bias_leakyrelu_backward", [&](auto zero) {

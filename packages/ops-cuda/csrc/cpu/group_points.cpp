@@ -51,6 +51,7 @@ Tensor group_points_backward(const Tensor& grad, const Tensor& features, const T
   const Tensor g = contiguous(grad), at = contiguous(index);
   check_features(features, at, 2, "group_points_backward");
   const int64_t channels = features.size(1), n = features.size(2), m = at.size(1);
+  check_gradient(g, features.size(0) * channels * m);
   const Tensor result = torch::stable::new_empty(g, {features.size(0), channels, n});
   const int64_t* indices = at.const_data_ptr<int64_t>();
   dispatch_floating(g, "group_points_backward", [&](auto zero) {
@@ -154,6 +155,7 @@ std::tuple<Tensor, Tensor> three_interpolate_backward(const Tensor& grad, const 
   const Tensor f = contiguous(features), g = contiguous(grad), at = contiguous(index);
   const Tensor w = contiguous(torch::stable::to(weight, accumulate_type(f)));
   check_features(f, at, 3, "three_interpolate_backward");
+  check_gradient(g, f.size(0) * f.size(1) * at.size(1));
   const Tensor of_features = torch::stable::empty_like(f);
   const Tensor of_weight = torch::stable::empty_like(w);
   dispatch_floating(f, "three_interpolate_backward", [&](auto zero) {

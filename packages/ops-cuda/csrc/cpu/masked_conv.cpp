@@ -83,11 +83,11 @@ void convolve(const Window& in, const Tensor& input, const std::vector<int64_t>&
 
 Tensor masked_conv2d(const Tensor& input, const Tensor& mask, const Tensor& weight,
                      const std::optional<Tensor>& bias, const Pair& padding, const Pair& dilation) {
-  STD_TORCH_CHECK(input.dim() == 4 && mask.dim() == 3 && weight.dim() == 4 &&
-                      weight.size(1) == input.size(1) && input.size(1) > 0 &&
-                      mask.size(0) == input.size(0) && padding.size() == 2 &&
-                      dilation.size() == 2 && (!bias || bias->numel() == weight.size(0)),
-                  "masked_conv2d: input, mask, weight and bias do not fit each other");
+  STD_TORCH_CHECK(
+      input.dim() == 4 && mask.dim() == 3 && weight.dim() == 4 && weight.size(1) == input.size(1) &&
+          weight.size(1) * weight.size(2) * weight.size(3) > 0 && mask.size(0) == input.size(0) &&
+          padding.size() == 2 && dilation.size() == 2 && (!bias || bias->numel() == weight.size(0)),
+      "masked_conv2d: input, mask, weight and bias do not fit each other");
   const ScalarType type = accumulate_type(input);
   const Window window{input.size(1), input.size(2), input.size(3), weight.size(2), weight.size(3),
                       mask.size(1),  mask.size(2),  padding,       dilation};

@@ -141,6 +141,7 @@ std::tuple<Tensor, Tensor, Tensor> ms_deform_attn_backward(const Tensor& grad, c
                                                            const Tensor& weights) {
   const DeformableAttentionInputs inputs(value, shapes, starts, locations, weights);
   const Tensor g = contiguous(grad);
+  check_gradient(g, value.size(0) * locations.size(1) * value.size(2) * value.size(3));
   const Tensor by_value =
       torch::stable::new_zeros(inputs.value, value.sizes(), accumulate_type(value));
   const Tensor by_location = torch::stable::empty_like(inputs.locations);

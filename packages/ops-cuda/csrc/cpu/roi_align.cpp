@@ -304,6 +304,7 @@ std::vector<Tensor> backward(const Tensor& grad, const std::vector<Tensor>& feat
   const Tensor g = contiguous(grad);
   const Tensor r = accumulate_rois(rois, features[0]);
   const int64_t channels = features[0].size(1);
+  check_gradient(g, r.size(0) * channels * set.height * set.width);
   std::vector<Tensor> results;
   for (const Tensor& feature : features)
     results.push_back(torch::stable::new_zeros(feature, feature.sizes()));

@@ -164,6 +164,8 @@ Tensor roi_align_max_backward(const Tensor& grad, const Tensor& input, const Ten
   const Tensor x = contiguous(input);
   const Tensor r = accumulate_rois(rois, x);
   const Tensor numbers = contiguous(best);
+  check_gradient(g, r.size(0) * x.size(1) * height * width);
+  check_gradient(numbers, g.numel());
   const Tensor result = torch::stable::empty_like(x);
   dispatch_floating(x, "roi_align_max_backward", [&](auto zero) {
     using T = decltype(zero);

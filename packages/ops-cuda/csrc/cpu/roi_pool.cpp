@@ -104,6 +104,8 @@ Tensor roi_pool_backward(const Tensor& grad, const Tensor& input, const Tensor& 
   const Tensor cells = contiguous(best);
   const int64_t channels = input.size(1), plane = input.size(2) * input.size(3);
   const int64_t bins = height * width;
+  check_gradient(g, r.size(0) * channels * bins);
+  check_gradient(cells, g.numel());
   const Tensor result = torch::stable::new_empty(input, input.sizes());
   dispatch_floating(result, "roi_pool_backward", [&](auto zero) {
     using T = decltype(zero);

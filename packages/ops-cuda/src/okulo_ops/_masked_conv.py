@@ -86,10 +86,10 @@ def _check(
     dilation: tuple[int, int],
 ) -> None:
     channels = features.shape[1]
-    if channels == 0 or weight.shape[1] != channels:
+    if weight.shape[1] != channels or 0 in weight.shape[1:]:
         raise ValueError(
-            f"weight must have {channels} input channels as features has, at least one, got "
-            f"shape {tuple(weight.shape)}"
+            f"weight must have {channels} input channels as features has, at least one, and taps, "
+            f"got shape {tuple(weight.shape)}"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"bias must have shape ({len(weight)},), got {tuple(bias.shape)}")
