@@ -169,14 +169,16 @@ def prepare(torch: Path) -> Path:
 
 def ninja_rules(compiler: str, architectures: list[str]) -> str:
     includes = f"-isystem torch/include -I{ROOT}/csrc"
-    cpu = " ".join([*COMMON_FLAGS, *cpu_flags(), includes])
+    # Messages name a source as csrc/..., not by where it was built.
+    cpu = " ".join([*COMMON_FLAGS, *cpu_flags(), f"-ffile-prefix-map={ROOT}/=", includes])
     # libtorch must be named: Python loads PyTorch with local symbols.
     link = "-Wl,-z,defs -Wl,--no-as-needed -Ltorch/lib -ltorch_cpu"
     lines = rule("cpu", f"{compiler} {cpu}") + rule("link_cpu", f"{compiler} -shared $in {link}")
     lines += library("cpu", sorted((ROOT / "csrc" / "cpu").glob("*.cpp")))
     if architectures:
         nvcc = find_nvcc()
-        cuda = " ".join([*COMMON_FLAGS, *CUDA_FLAGS, *gencode(architectures), includes])
+        prefix = f"-Xcompiler=-ffile-prefix-map={ROOT}/="
+        cuda = " ".join([*COMMON_FLAGS, *CUDA_FLAGS, prefix, *gencode(architectures), includes])
         # A static runtime: one file for PyTorch with CUDA 12 and 13.
         link = "-Xlinker --no-as-needed -Ltorch/lib -ltorch_cuda -ltorch_cpu"
         lines += rule("cuda", f"{nvcc} {cuda}")
