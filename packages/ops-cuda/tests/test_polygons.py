@@ -106,6 +106,8 @@ def test_recorded_point_sets(golden_mmcv):
     giou, _ = convex_giou(points, polygons[:6])
     torch.testing.assert_close(giou, golden("convex.giou_paired"), rtol=0, atol=1e-7)
     ours = min_area_polygons(points).reshape(-1, 4, 2)
+    sides = (ours[:, 1:3] - ours[:, :2]).norm(dim=2)
+    torch.testing.assert_close(sides.prod(dim=1), golden("min_area.area"))
     for mine, theirs in zip(ours, golden("min_area.corners"), strict=True):
         torch.testing.assert_close(torch.cdist(mine, theirs).amin(1), torch.zeros(4).double())
     inside = points_in_polygons(

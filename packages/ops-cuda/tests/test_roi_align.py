@@ -344,6 +344,14 @@ def test_level_of_a_box():
     assert assign_levels(boxes[:0], 2, 5).shape == (0,)
 
 
+@pytest.mark.shared
+@pytest.mark.parametrize("case", [(2, 5, 224, 4), (3, 5, 224, 4), (2, 6, 100, 3)])
+def test_recorded_levels(golden, case):
+    name = f"level_assign/{'_'.join(map(str, case))}"
+    boxes = torch.cat((golden(f"{name}/in/b0"), golden(f"{name}/in/b1")))
+    assert torch.equal(assign_levels(boxes, *case), golden(f"{name}/out/levels"))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
