@@ -101,6 +101,14 @@ def test_no_boxes():
     assert nms3d_normal(none, torch.zeros(0), 0.5).shape == (0,)
 
 
+@pytest.mark.parametrize("function", [boxes_overlap_bev, boxes_iou3d])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_boxes_of_two_dtypes_are_compared_in_the_wider_one(function, dtype):
+    a, b = upright(3).float(), upright(4, seed=1).to(dtype)
+    wider = torch.promote_types(torch.float32, dtype)
+    assert torch.equal(function(a, b), function(a.to(wider), b.to(wider)))
+
+
 def test_flat_boxes_overlap_nothing():
     box = torch.tensor([[1.0, 2, 3, 2, 2, 0, 0.3]])
     assert boxes_iou3d(box, box).item() == 0

@@ -1,13 +1,19 @@
-"""Versions for the environment report: row D2-568."""
+"""Versions for the environment report: rows D2-568 and MM-268."""
 
-from okulo_ops import _library, get_compiler_version, get_cuda_version, has_cuda
+from okulo_ops import (
+    _library,
+    get_compiler_version,
+    get_compiling_cuda_version,
+    get_cuda_version,
+    has_cuda,
+)
 
 
 def test_versions_are_those_of_the_build(monkeypatch):
     recorded = {"compiler": "g++ 14", "cuda": "release 13.0"}
     monkeypatch.setattr("okulo_ops._build.build_information", lambda: recorded)
     assert get_compiler_version() == "g++ 14"
-    assert get_cuda_version() == "release 13.0"
+    assert get_cuda_version() == get_compiling_cuda_version() == "release 13.0"
 
 
 def test_without_kernels_the_versions_say_so(monkeypatch):

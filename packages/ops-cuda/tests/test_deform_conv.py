@@ -198,6 +198,8 @@ def test_autocast_computes_in_its_dtype():
         ({"bias": torch.zeros(4)}, r"bias must have shape \(6,\), one for each output channel"),
         ({"groups": 3}, "groups must divide the channels.*got 4 and 6 channels, groups=3"),
         ({"deform_groups": 3}, "deform_groups=3"),
+        ({"groups": 0}, "at least 1, got 0 and 1"),
+        ({"stride": 0}, r"stride, dilation and kernel must be at least 1, got 0, 1, \(3, 3\)"),
     ],
 )
 def test_refused_input_says_what_was_expected(change, message):

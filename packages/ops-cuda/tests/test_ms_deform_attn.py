@@ -100,7 +100,7 @@ def test_locations_stay_exact_beside_bfloat16_values(device):
     ("change", "error", "message"),
     [
         ({0: torch.zeros(2, 16, 6)}, ValueError, r"value must have shape \(B, S, M, D\)"),
-        ({1: SHAPES[:1]}, ValueError, r"sampling_locations must have shape \(2, Q, 2, 1, P, 2\)"),
+        ({1: SHAPES[:1]}, ValueError, r"value_spatial_shapes must .* got \(1, 2\) and \(2,\)"),
         ({2: STARTS[:1]}, ValueError, r"value_level_start_index \(L,\), got \(2, 2\) and \(1,\)"),
         ({4: torch.zeros(2, 3, 2, 2, 1)}, ValueError, "attention_weights must have shape"),
         ({1: SHAPES * 9}, RuntimeError, "level 0 of size 27 x 36 from cell 0 does not fit"),

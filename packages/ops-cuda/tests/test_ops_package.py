@@ -1,4 +1,4 @@
-"""The package: what it names, that it is light, and what it says of itself."""
+"""The package: what it names, that it is light, what it says of itself; D2-569: without kernels."""
 
 import json
 import subprocess

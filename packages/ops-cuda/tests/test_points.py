@@ -131,6 +131,27 @@ def test_counts_that_do_not_fit_are_refused():
         ball_query(0, 1, 2, clouds(5, 3), clouds(2, 3), torch.tensor([5]))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"indices": torch.tensor([[3], [1]])}, "below the points of the centre's own cloud"),
+        ({"indices": torch.tensor([[-1], [1]])}, "from 0 to below the points"),
+        ({"features_batch_cnt": torch.tensor([3, 3])}, r"must add up to 5, got \[3, 3\]"),
+        ({"indices_batch_cnt": torch.tensor([3, -1])}, r"must add up to 2, got \[3, -1\]"),
+        ({"indices_batch_cnt": torch.tensor([2])}, "for each cloud, got 2 and 1"),
+        ({"indices_batch_cnt": torch.tensor([[2]])}, r"integer of shape \(B,\)"),
+    ],
+)
+def test_groups_of_stacked_clouds_stay_in_their_cloud(change, message):
+    arguments = {
+        "indices": torch.tensor([[2], [1]]),
+        "features_batch_cnt": torch.tensor([3, 2]),
+        "indices_batch_cnt": torch.tensor([1, 1]),
+    }
+    with pytest.raises(ValueError, match=message):
+        grouping_operation(clouds(5, 4), **(arguments | change))
+
+
 # --- sampling
 
 

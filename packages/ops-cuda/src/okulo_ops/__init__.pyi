@@ -22,6 +22,7 @@ from ._boxes3d import nms3d_normal as nms3d_normal
 from ._boxes3d import nms_bev as nms_bev
 from ._boxes3d import nms_normal_bev as nms_normal_bev
 from ._build import get_compiler_version as get_compiler_version
+from ._build import get_compiling_cuda_version as get_compiling_cuda_version
 from ._build import get_cuda_version as get_cuda_version
 from ._build import has_cuda as has_cuda
 from ._carafe import CARAFE as CARAFE

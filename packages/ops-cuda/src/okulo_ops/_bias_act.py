@@ -102,7 +102,10 @@ def bias_act(
     if clamp is not None and clamp < 0:
         raise ValueError(f"clamp must not be negative, got {clamp}")
     if bias is not None:
+        if not -input.ndim <= dim < input.ndim:
+            raise ValueError(f"dim must be one of the {input.ndim} of input, got {dim}")
         check_vector("bias", bias, input.shape[dim])
+        check_same_device(input=input, bias=bias)
     function, usual = _ACTIVATIONS[act]
     factor = usual if gain is None else gain
     slope = 0.2 if alpha is None else alpha

@@ -39,8 +39,7 @@ def boxes_overlap_bev(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     Returns:
         (M, N), square of the boxes' unit; float64 for float64 boxes, else float32. No gradient.
     """
-    _check_pair(boxes_a, boxes_b, 7)
-    bev_a, bev_b = _from_above(boxes_a.detach()), _from_above(boxes_b.detach())
+    bev_a, bev_b = map(_from_above, _pair(boxes_a, boxes_b, 7))
     return rotated_overlaps(bev_a, bev_b, _TURN, IOF, False) * _area(bev_a)[:, None]
 
 
@@ -54,9 +53,7 @@ def boxes_iou_bev(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     Returns:
         (M, N) in [0, 1]; float64 for float64 boxes, else float32. No gradient.
     """
-    _check_pair(boxes_a, boxes_b, 5)
-    bev_a, bev_b = in_float32(boxes_a.detach()), in_float32(boxes_b.detach())
-    return rotated_overlaps(bev_a, bev_b, _TURN, IOU, False)
+    return rotated_overlaps(*_pair(boxes_a, boxes_b, 5), _TURN, IOU, False)
 
 
 def boxes_iou3d(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
@@ -71,7 +68,7 @@ def boxes_iou3d(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
         gradient; see :func:`okulo_ops.diff_iou_rotated_3d` for one that has.
     """
     area = boxes_overlap_bev(boxes_a, boxes_b)
-    a, b = in_float32(boxes_a.detach()), in_float32(boxes_b.detach())
+    a, b = _pair(boxes_a, boxes_b, 7)
     top = torch.minimum((a[:, 2] + a[:, 5] / 2)[:, None], b[:, 2] + b[:, 5] / 2)
     bottom = torch.maximum((a[:, 2] - a[:, 5] / 2)[:, None], b[:, 2] - b[:, 5] / 2)
     shared = area * (top - bottom).clamp(min=0)
@@ -150,10 +147,14 @@ def _suppress_rotated(bev: Tensor, scores: Tensor, iou_threshold: float) -> Tens
     return nms_rotated(boxes, scores, iou_threshold)
 
 
-def _check_pair(boxes_a: Tensor, boxes_b: Tensor, columns: int) -> None:
+def _pair(boxes_a: Tensor, boxes_b: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+    """The boxes, checked, in the dtype both are compared in."""
     check_boxes("boxes_a", boxes_a, columns)
     check_boxes("boxes_b", boxes_b, columns)
     check_same_device(boxes_a=boxes_a, boxes_b=boxes_b)
+    a, b = in_float32(boxes_a.detach()), in_float32(boxes_b.detach())
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    return a.to(dtype), b.to(dtype)
 
 
 def _warn_deprecated(name: str, instead: str) -> None:

@@ -2,7 +2,12 @@
 
 from okulo_ops._library import build_information, missing
 
-__all__ = ["get_compiler_version", "get_cuda_version", "has_cuda"]
+__all__ = [
+    "get_compiler_version",
+    "get_compiling_cuda_version",
+    "get_cuda_version",
+    "has_cuda",
+]
 
 
 def get_compiler_version() -> str:
@@ -13,6 +18,10 @@ def get_compiler_version() -> str:
 def get_cuda_version() -> str:
     """The CUDA toolkit of the CUDA kernels, as nvcc names it; "not available" without them."""
     return build_information().get("cuda", "not available")
+
+
+get_compiling_cuda_version = get_cuda_version
+"""mmcv's name for it."""
 
 
 def has_cuda() -> bool:

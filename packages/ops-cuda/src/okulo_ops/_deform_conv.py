@@ -160,6 +160,10 @@ def _check_channels(
     check_floating("input", input, ("N", "C_in", "H", "W"))
     check_floating("weight", weight, ("C_out", "C_in / groups", "kh", "kw"))
     channels, out_channels = input.shape[1], len(weight)
+    if min(groups, deform_groups) < 1:
+        raise ValueError(
+            f"groups and deform_groups must be at least 1, got {groups} and {deform_groups}"
+        )
     if channels == 0:
         raise ValueError(f"input must have channels, got shape {tuple(input.shape)}")
     if channels % groups or out_channels % groups or channels % deform_groups:
@@ -191,6 +195,10 @@ def _check_samples(
     deform_groups: int,
 ) -> None:
     kernel = weight.shape[2], weight.shape[3]
+    if min(*_pair(stride), *_pair(dilation), *kernel) < 1:
+        raise ValueError(
+            f"stride, dilation and kernel must be at least 1, got {stride}, {dilation}, {kernel}"
+        )
     size = output_size((input.shape[2], input.shape[3]), kernel, stride, padding, dilation)
     if min(size) <= 0:
         raise ValueError(

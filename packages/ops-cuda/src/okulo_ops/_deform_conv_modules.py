@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ class _Convolution(nn.Module):
     """The weight and the geometry that all of them have."""
 
     bias: Tensor | None
+    takes_bias: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -46,6 +47,9 @@ class _Convolution(nn.Module):
         bias: bool,
     ) -> None:
         super().__init__()
+        if bias and not self.takes_bias:
+            name = type(self).__name__
+            raise ValueError(f"{name} has no bias, got bias=True; use Modulated{name}")
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"groups must divide in_channels and out_channels, got in_channels={in_channels}, "
@@ -131,16 +135,13 @@ class _OfMmcv(_Convolution):
 
 
 class DeformConv2d(_OfMmcv):
-    """:func:`okulo_ops.deform_conv2d` with its weight.
+    """:func:`okulo_ops.deform_conv2d` with its weight; ``bias`` must be False.
 
     An input smaller than the kernel gives the pixels that a padded input would leave after cutting
     the padding off again, which may be none. ``deformable_groups`` is a deprecated name.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.bias is not None:
-            raise ValueError("DeformConv2d has no bias, got bias=True; use ModulatedDeformConv2d")
+    takes_bias = False
 
     def forward(self, x: Tensor, offset: Tensor) -> Tensor:
         """Convolve x (N, C_in, H, W) with offset (N, deform_groups * kh * kw * 2, H_out, W_out)."""
@@ -294,10 +295,7 @@ class _OfDetectron2(_Convolution):
 class DeformConv(_OfDetectron2):
     """:func:`okulo_ops.deform_conv` with its weight, a norm and an activation; it has no bias."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.bias is not None:
-            raise ValueError("DeformConv has no bias, got bias=True; use ModulatedDeformConv")
+    takes_bias = False
 
     def forward(self, x: Tensor, offset: Tensor) -> Tensor:
         """Convolve x (N, C_in, H, W) with offset (N, 2 * taps * groups, H_out, W_out)."""

@@ -200,15 +200,40 @@ def _check_index(indices: Tensor, shape: tuple[str | int, ...]) -> None:
         raise ValueError(f"indices must have shape ({wanted}), got {tuple(indices.shape)}")
 
 
+def _check_counts(name: str, counts: Tensor, total: int) -> None:
+    if counts.ndim != 1 or counts.is_floating_point():
+        raise ValueError(
+            f"{name} must be integer of shape (B,), got {counts.dtype} of {tuple(counts.shape)}"
+        )
+    if _may_look(counts) and (int(counts.sum()) != total or bool((counts < 0).any())):
+        raise ValueError(f"{name} must add up to {total}, got {counts.tolist()}")
+
+
+def _may_look(tensor: Tensor) -> bool:
+    """Whether values can be had at no cost."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 def _group_stacked(
     features: Tensor, indices: Tensor, features_count: Tensor, indices_count: Tensor
 ) -> Tensor:
     check_floating("features", features, ("N", "C"))
     _check_index(indices, ("M", "S"))
-    first = (features_count.cumsum(0) - features_count).repeat_interleave(
-        indices_count, output_size=len(indices)
+    check_same_device(features=features, indices=indices)
+    _check_counts("features_batch_cnt", features_count, len(features))
+    _check_counts("indices_batch_cnt", indices_count, len(indices))
+    if len(features_count) != len(indices_count):
+        raise ValueError(
+            f"expected a count of points and of centres for each cloud, got {len(features_count)} "
+            f"and {len(indices_count)}"
+        )
+    first, size = (
+        of_cloud.repeat_interleave(indices_count, output_size=len(indices))[:, None]
+        for of_cloud in (features_count.cumsum(0) - features_count, features_count)
     )
-    rows = features.index_select(0, (indices + first[:, None]).flatten())
+    if _may_look(indices) and not ((indices >= 0) & (indices < size)).all():
+        raise ValueError("indices must be from 0 to below the points of the centre's own cloud")
+    rows = features.index_select(0, (indices + first).flatten())
     return rows.unflatten(0, indices.shape).transpose(1, 2).contiguous()
 
 

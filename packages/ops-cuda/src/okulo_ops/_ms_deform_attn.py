@@ -40,15 +40,15 @@ def ms_deform_attn(
     """
     check_floating("value", value, ("B", "S", "M", "D"))
     batch, _, heads, _ = value.shape
-    shape = (batch, "Q", heads, len(value_spatial_shapes), "P", 2)
-    check_floating("sampling_locations", sampling_locations, shape)
-    check_floating("attention_weights", attention_weights, sampling_locations.shape[:-1])
-    levels = len(value_level_start_index)
+    levels = value_level_start_index.numel()
     if value_spatial_shapes.shape != (levels, 2) or value_level_start_index.ndim != 1:
         raise ValueError(
             "value_spatial_shapes must have shape (L, 2) and value_level_start_index (L,), got "
             f"{tuple(value_spatial_shapes.shape)} and {tuple(value_level_start_index.shape)}"
         )
+    shape = (batch, "Q", heads, levels, "P", 2)
+    check_floating("sampling_locations", sampling_locations, shape)
+    check_floating("attention_weights", attention_weights, sampling_locations.shape[:-1])
     check_same_device(
         value=value,
         value_spatial_shapes=value_spatial_shapes,

@@ -39,6 +39,8 @@ def paste_masks_in_image(
     if len(masks) != len(boxes):
         raise ValueError(f"expected one box per mask, got {len(masks)} masks, {len(boxes)} boxes")
     height, width = image_shape
+    if min(height, width) < 0:
+        raise ValueError(f"image_shape must be (height, width), 0 or more, got {image_shape}")
     return _paste_masks(masks.float(), boxes.float(), height, width, threshold)  # type: ignore[no-any-return]
 
 

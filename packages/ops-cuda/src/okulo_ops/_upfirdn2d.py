@@ -117,7 +117,11 @@ def _four(pad: int | Sequence[int]) -> list[int]:
 
 
 def _size(filter: Tensor | None) -> tuple[int, int]:
-    return (1, 1) if filter is None else (filter.shape[-1], filter.shape[0])
+    if filter is None:
+        return 1, 1
+    if filter.ndim not in (1, 2):
+        raise ValueError(f"filter must have shape (h, w) or (k,), got {tuple(filter.shape)}")
+    return filter.shape[-1], filter.shape[0]
 
 
 def _grown(padding: int | Sequence[int], by: Sequence[int]) -> list[int]:
