@@ -177,3 +177,15 @@ def test_wrong_input_is_refused():
         box_iou_quadri(quads(1, 0), torch.zeros(1, 5))
     with pytest.raises(ValueError, match="equally many, got 1 and 2"):
         convex_giou(sets(1, 0), quads(2, 0))
+
+
+def test_the_gradient_is_the_same_where_autograd_is_off():
+    points, polygons = sets(3, 4).float(), quads(3, 5).float()
+    _, expected = convex_giou(points, polygons)
+    assert expected.abs().sum() > 0
+    with torch.inference_mode():
+        assert torch.equal(convex_giou(points, polygons)[1], expected)
+        assert torch.equal(convex_giou(points.clone(), polygons.clone())[1], expected)
+    torch.compiler.reset()
+    compiled = torch.compile(convex_giou, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(points, polygons)[1], expected)

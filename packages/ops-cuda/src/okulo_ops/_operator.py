@@ -133,8 +133,9 @@ def _differentiate(
     meaning: Meaning, wrt: Sequence[int], grad: Tensor, args: Sequence[Any], twice: bool = False
 ) -> list[Any]:
     """PyTorch's derivative of ``meaning`` by the arguments ``wrt``, times ``grad``."""
-    args = list(args)
-    with torch.enable_grad():
+    # Leaving inference mode also undoes that PyTorch calls a kernel with autograd switched off.
+    with torch.inference_mode(False), torch.enable_grad():
+        args, grad = list(_map_tensors(_recordable, list(args))), _recordable(grad)
         if not twice:  # cut off from whatever graph the inputs come from
             for i in wrt:
                 args[i] = _map_tensors(lambda t: t.detach().requires_grad_(), args[i])
@@ -154,6 +155,10 @@ def _differentiate(
         _map_tensors(gradient_of, args[i]) if args[i] is not None else grad.new_empty(0)
         for i in wrt
     ]
+
+
+def _recordable(t: Tensor) -> Tensor:
+    return t.clone() if t.is_inference() else t
 
 
 def _wants_gradient(value: Any) -> bool:
