@@ -33,7 +33,7 @@ def swap_align2nat(X: Tensor, lambda_val: int, pad_val: float = -6.0) -> Tensor:
     check_floating("X", X, ("N", "V * V", "H", "W"))
     if lambda_val < 1:
         raise ValueError(f"lambda_val must be at least 1, got {lambda_val}")
-    if math.isqrt(X.shape[1]) ** 2 != X.shape[1]:
+    if math.isqrt(int(X.shape[1])) ** 2 != X.shape[1]:
         raise ValueError(f"the channels of X must be a square number, got {X.shape[1]}")
     result: Tensor = _swap(X, lambda_val, pad_val)
     return result
@@ -57,7 +57,7 @@ class SwapAlign2Nat(nn.Module):
 def _meaning(input: Tensor, factor: int, pad: float) -> Tensor:
     # Weights sum to one, so what is outside may be zero while the rest is taken relative to pad.
     batch, channels, height, width = input.shape
-    side = math.isqrt(channels)
+    side = math.isqrt(int(channels))
     x = (in_float32(input).contiguous() - pad).reshape(batch, side, side, height, width)
     x = _swap_axis(x.permute(0, 2, 4, 1, 3), factor)  # (N, U, W, v, y)
     x = _swap_axis(x.permute(0, 3, 4, 1, 2), factor)  # (N, v, y, u, x)
