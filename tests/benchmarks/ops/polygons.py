@@ -13,6 +13,7 @@ from okulo_ops import (
     nms_quadri,
     points_in_polygons,
 )
+from okulo_ops._diff_iou_rotated import diff_iou_rotated_2d  # noqa: F401  defines the operator
 from okulo_ops._operator import OPERATORS
 
 
