@@ -1,7 +1,6 @@
 """Hatchling's part of the build: kernels are compiled before the wheel is packed, or it fails."""
 
 import os
-import shutil
 import sys
 import sysconfig
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent))
-from build_kernels import OUTPUT, RELEASE_ARCHITECTURES, BuildError, build, find_torch, why_no_cuda
+from build_kernels import RELEASE_ARCHITECTURES, BuildError, build, find_torch, why_no_cuda
 
 
 class KernelsHook(BuildHookInterface[Any]):
@@ -21,14 +20,14 @@ class KernelsHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if os.environ.get("OKULO_OPS_PURE") == "1":
             self.app.display_warning("OKULO_OPS_PURE=1: no kernels, operators will run in PyTorch")
-            if version != "editable":  # a checkout keeps what was compiled in place
-                shutil.rmtree(OUTPUT, ignore_errors=True)
             return
         try:
             build(os.environ.get("OKULO_OPS_CUDA") or self._architectures(version))
         except BuildError as error:
             self.app.abort(f"okulo-ops: {error}")
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        # Only now: a wheel without kernels must not pack what a checkout has compiled in place.
+        build_data["artifacts"].append("src/okulo_ops/lib/*")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform}"
 
