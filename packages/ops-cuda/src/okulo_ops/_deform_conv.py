@@ -13,6 +13,7 @@ from torch.nn.modules.utils import _pair
 
 from okulo_ops._checks import check_floating, check_same_device, in_float32
 from okulo_ops._operator import define
+from okulo_ops._torchvision import torchvision_ops
 
 __all__ = ["deform_conv2d", "modulated_deform_conv2d", "deform_conv", "modulated_deform_conv"]
 
@@ -146,10 +147,9 @@ def _convolve(
     _check_channels(input, weight, bias, groups, deform_groups)
     _check_samples(input, offset, mask, weight, stride, padding, dilation, deform_groups)
     steps = _pair(stride), _pair(padding), _pair(dilation)
-    if _torchvision_runs(input, offset, mask, weight, bias):
-        from torchvision.ops import deform_conv2d as of_torchvision  # late: it takes a second
-
-        return of_torchvision(input, offset, weight, bias, *steps, mask)  # type: ignore[no-any-return]
+    theirs = torchvision_ops(input, offset, mask, weight, bias)
+    if theirs is not None and input.numel() > 0:  # it refuses an empty batch
+        return theirs.deform_conv2d(input, offset, weight, bias, *steps, mask)  # type: ignore[no-any-return]
     lists = [list(step) for step in steps]
     return _deform_conv(input, offset, mask, weight, bias, *lists, groups, deform_groups)  # type: ignore[no-any-return]
 
@@ -218,21 +218,6 @@ def _check_samples(
                 f"stride, padding and dilation, got {tuple(tensor.shape)}"
             )
     check_same_device(input=input, weight=weight, offset=offset)
-
-
-def _torchvision_runs(
-    input: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, bias: Tensor | None
-) -> bool:
-    """On a GPU, in full precision, unless gradients must be repeatable: its sums are atomic."""
-    same = all(t is None or t.dtype == input.dtype for t in (offset, mask, weight, bias))
-    full = same and input.dtype in (torch.float32, torch.float64)
-    return (
-        input.is_cuda
-        and full
-        and input.numel() > 0
-        and not torch.is_autocast_enabled("cuda")
-        and not torch.are_deterministic_algorithms_enabled()
-    )
 
 
 def _meaning(

@@ -1,6 +1,5 @@
 """Non-maximum suppression of axis-aligned boxes, for all together or within categories."""
 
-import importlib.util
 from collections.abc import Callable
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 from okulo_ops._box_geometry import area, shared_area
 from okulo_ops._checks import check_boxes, check_same_device, check_vector, in_float32
 from okulo_ops._operator import define
+from okulo_ops._torchvision import torchvision_ops
 
 __all__ = ["nms", "batched_nms", "owners", "suppress"]
 
@@ -33,12 +33,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     check_boxes("boxes", boxes)
     check_vector("scores", scores, len(boxes))
     check_same_device(boxes=boxes, scores=scores)
-    if boxes.is_cuda and importlib.util.find_spec("torchvision"):
-        # Ours is measured to be faster on the CPU only.
-        from torchvision.ops import nms as torchvision_nms
-
-        boxes = in_float32(boxes)
-        return torchvision_nms(boxes, scores.to(boxes.dtype), iou_threshold)
+    boxes = in_float32(boxes)
+    if (theirs := torchvision_ops(boxes)) is not None:
+        return theirs.nms(boxes, scores.to(boxes.dtype), iou_threshold)  # type: ignore[no-any-return]
     return suppress(boxes, scores, None, iou_threshold)
 
 

@@ -11,6 +11,7 @@ from okulo_ops._operator import define
 from okulo_ops._roi_align_max import align_max
 from okulo_ops._roi_sampling import accumulate_rois, sample_axis
 from okulo_ops._sampling import height_and_width
+from okulo_ops._torchvision import torchvision_ops
 
 __all__ = ["roi_align", "roi_align_levels", "assign_levels", "ROIAlign", "RoIAlign"]
 
@@ -60,17 +61,9 @@ def roi_align(
     rois = accumulate_rois(rois, input)
     if pool_mode == "max":
         return align_max(input, rois, *settings)
-    if input.is_cuda and input.dtype in (torch.float32, torch.float64):
-        # torchvision's kernel for GPUs is measured, ours is not; it has no bfloat16.
-        try:
-            from torchvision.ops import roi_align as torchvision_roi_align
-        except ImportError:
-            pass
-        else:
-            pooled = torchvision_roi_align(
-                input, rois, (height, width), spatial_scale, sampling_ratio, aligned
-            )
-            return pooled  # type: ignore[no-any-return]
+    if (theirs := torchvision_ops(input, rois)) is not None:
+        size = height, width
+        return theirs.roi_align(input, rois, size, spatial_scale, sampling_ratio, aligned)  # type: ignore[no-any-return]
     return _align(input, rois, *settings)  # type: ignore[no-any-return]
 
 
